@@ -1,0 +1,1 @@
+"""kinoscope tells what people do in video."""

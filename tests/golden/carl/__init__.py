@@ -1,0 +1,5 @@
+"""Runners of the carl cases, by operation."""
+
+from golden.kit import Runner
+
+RUNNERS: dict[str, Runner] = {}

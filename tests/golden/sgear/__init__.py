@@ -1,0 +1,5 @@
+"""Runners of the sgear cases, by operation."""
+
+from golden.kit import Runner
+
+RUNNERS: dict[str, Runner] = {}
