@@ -137,7 +137,7 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def validate(schema: type[S], values: dict[str, Any], file: str | Path | None = None) -> S:
-    """The settings object of `values`; the first fault becomes a KinoscopeError that names the nearest key."""
+    """The settings object of `values`; the first fault becomes a KinoscopeError with the nearest key."""
     try:
         return schema.model_validate(values)
     except ValidationError as error:

@@ -101,14 +101,15 @@ class Events:
             return cls.empty()
         if len({part.label_names for part in parts}) > 1:
             raise KinoscopeError("events with different label names cannot be joined", field="label_names")
-        spread = [part.uncertainty_s for part in parts]
+        spread = [part.uncertainty_s for part in parts if part.uncertainty_s is not None]
         return cls(
-            *(
-                np.concatenate([getattr(p, name) for p in parts])
-                for name in ("source", "start_s", "end_s", "label", "score")
-            ),
+            source=np.concatenate([part.source for part in parts]),
+            start_s=np.concatenate([part.start_s for part in parts]),
+            end_s=np.concatenate([part.end_s for part in parts]),
+            label=np.concatenate([part.label for part in parts]),
+            score=np.concatenate([part.score for part in parts]),
             label_names=parts[0].label_names,
-            uncertainty_s=np.concatenate(spread) if all(s is not None for s in spread) else None,  # type: ignore[arg-type]
+            uncertainty_s=np.concatenate(spread) if len(spread) == len(parts) else None,
         )
 
     def __len__(self) -> int:
@@ -159,7 +160,7 @@ class Events:
                 "this is no file of predictions",
                 file=file,
                 value=str(error),
-                remedy='expected {"label_names": [...], "events": {video: [[start_s, end_s, label, score], ...]}}',
+                remedy='expected {"label_names": [...], "events": {video: [[start_s, end_s, label, score]]}}',
             ) from error
         return cls(
             np.array(source, object), np.array(start), np.array(end), np.array(label), np.array(score), names
