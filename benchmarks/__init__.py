@@ -1,0 +1,1 @@
+"""Speed and memory, room by room: `python -m benchmarks.<room>` prints one JSON object."""
