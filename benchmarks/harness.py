@@ -9,8 +9,8 @@ A room's benchmark is a dict of operations and one call:
     if __name__ == "__main__":
         main({"thumos_i3d/inference_network": thumos_forward}, __doc__)
 
-Prepared operations are dropped one by one, so that memory of one does not count for the next; `peak_rss_mb` is
-the largest of the whole process (`--only OPERATION` gives that of one).
+Prepared operations are dropped one by one, so that memory of one does not count for the next; `peak_rss_mb`
+is the largest of the whole process (`--only OPERATION` gives that of one).
 """
 
 from __future__ import annotations
