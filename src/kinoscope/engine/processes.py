@@ -13,6 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
+from kinoscope.errors import KinoscopeError
+
 
 class Processes:
     """Rank, count and exchange of the processes of a run."""
@@ -39,11 +41,11 @@ class Processes:
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum of `value` over all processes."""
-        return self.accelerator.reduce(value, "sum") if self.count > 1 else value  # type: ignore[no-any-return]
+        return self.accelerator.reduce(value, "sum") if self.count > 1 else value
 
     def gather(self, value: Tensor) -> Tensor:
         """Rows of all processes, joined along the first axis."""
-        return self.accelerator.gather(value) if self.count > 1 else value  # type: ignore[no-any-return]
+        return self.accelerator.gather(value) if self.count > 1 else value
 
     def gather_objects(self, values: list[Any]) -> list[Any]:
         """Items of all processes in one list, by rank."""
@@ -63,3 +65,20 @@ class Processes:
     def share(self, items: list[Any]) -> list[Any]:
         """This process's part of `items`, every one of which falls to exactly one process."""
         return items[self.rank :: self.count]
+
+
+def launch(precision: str) -> Processes:
+    """The processes of this run at the given precision (fp32, bf16 or fp16)."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=False)  # runs of other precision in the same program
+    mixed = {"fp32": "no"}.get(precision, precision)
+    try:
+        return Processes(Accelerator(mixed_precision=mixed))
+    except ValueError as error:
+        raise KinoscopeError(
+            "this device cannot compute at that precision",
+            field="train.precision",
+            value=precision,
+            remedy="use train.precision=bf16 or fp32",
+        ) from error

@@ -50,6 +50,9 @@ class Stage(ABC):
     headline: str | None = None  # the validation metric whose best weights are kept
     higher_is_better: bool = True
 
+    def prepare(self, run: Run) -> None:  # noqa: B027 - hooks are empty by default
+        """Once, before anything else: read data, find the weights of the stage before in `run.folder`."""
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """The network with its starting weights; called once, after the seed is set."""
@@ -80,13 +83,13 @@ class Stage(ABC):
         return learning_rate(self.settings.schedule, base, position)
 
     def set_mode(self, model: nn.Module) -> None:
-        """Before every epoch and after every validation: which parts train, which are frozen or in eval mode."""
+        """Before every epoch, after every validation: which parts train, are frozen or in eval mode."""
         model.train()
 
-    def before_step(self, model: nn.Module, batch: Any, run: Run) -> None:
+    def before_step(self, model: nn.Module, batch: Any, run: Run) -> None:  # noqa: B027
         """Before the forward pass (a momentum encoder moves here)."""
 
-    def after_step(self, model: nn.Module, run: Run) -> None:
+    def after_step(self, model: nn.Module, run: Run) -> None:  # noqa: B027
         """After the optimiser moved (a queue advances here)."""
 
     def update(self, model: nn.Module, batch: Any, run: Run) -> dict[str, Tensor] | None:
@@ -105,11 +108,9 @@ class Stage(ABC):
         """Extra state for the checkpoint: tensors, numbers, strings, lists and dicts of them."""
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Inverse of `state`."""
 
-    def save_weights(self, model: nn.Module, folder: Path) -> None:
-        """The weights folder of this stage: weights, recipe, labels, preprocessing."""
-        from kinoscope.engine.weights import save_weights
-
-        save_weights(folder, model.state_dict(), recipe="", about={"stage": self.name})
+    def about(self) -> dict[str, Any]:
+        """What is written beside the weights: label names, time axis, preprocessing; plain JSON values."""
+        return {}
