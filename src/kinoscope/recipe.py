@@ -86,12 +86,16 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in changes.items():
         old = out.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        if both and value.get("kind", old.get("kind")) == old.get("kind"):  # type: ignore[union-attr]
+        same = isinstance(old, dict) and isinstance(value, dict) and not _other_kind(old, value)
+        if same:
             out[key] = merged(old, value)  # type: ignore[arg-type]
         else:
             out[key] = value
     return out
+
+
+def _other_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return "kind" in old and "kind" in new and old["kind"] != new["kind"]
 
 
 def read_values(name: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
