@@ -1,0 +1,34 @@
+"""`kinoscope check RECIPE`: settings and data looked over before training."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+HELP = "look a recipe and its data over before training: what is missing, wrong or unlikely, and what to do"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="published name or YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+
+
+def run(options: argparse.Namespace) -> Any:
+    from kinoscope.errors import KinoscopeError
+    from kinoscope.tasks import load_recipe, room
+
+    settings = load_recipe(options.recipe, options.overrides)
+    findings = room(settings.task, "check").check(settings)
+    if not options.json:
+        for kind, sentences in findings.items():
+            for sentence in sentences:
+                print(f"{kind}: {sentence}")
+        if not any(findings.values()):
+            print("nothing to complain about")
+    if findings["errors"]:
+        raise KinoscopeError(
+            f"{len(findings['errors'])} faults must be mended before training",
+            field="recipe",
+            value=options.recipe,
+        )
+    return findings
