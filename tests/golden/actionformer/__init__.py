@@ -1,5 +1,12 @@
 """Runners of the actionformer cases, by operation."""
 
+from golden.actionformer import data, inference, metrics, models, training
 from golden.kit import Runner
 
-RUNNERS: dict[str, Runner] = {}
+RUNNERS: dict[str, Runner] = {
+    **models.RUNNERS,
+    **training.RUNNERS,
+    **data.RUNNERS,
+    **inference.RUNNERS,
+    **metrics.RUNNERS,
+}

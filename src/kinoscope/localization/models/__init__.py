@@ -1,0 +1,15 @@
+"""Networks of the localization task: `localizer(ModelConfig(...))` builds one."""
+
+from kinoscope.localization.models.config import ModelConfig
+from kinoscope.localization.models.localizer import Localizer, LocalizerOutput, localizer
+from kinoscope.localization.models.points import PointGenerator, max_div_factor, padded_length
+
+__all__ = [
+    "Localizer",
+    "LocalizerOutput",
+    "ModelConfig",
+    "PointGenerator",
+    "localizer",
+    "max_div_factor",
+    "padded_length",
+]

@@ -1,0 +1,1 @@
+"""Building blocks that two or more tasks share: tensors and masks in, tensors out."""

@@ -1,0 +1,5 @@
+"""Runners of inference: none yet."""
+
+from golden.kit import Runner
+
+RUNNERS: dict[str, Runner] = {}
