@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> Any:
     if options.file.suffix in (".yaml", ".yml", ".txt"):
         from kinoscope.tasks import room
 
-        text, unknown = room(options.task, "official").convert_configuration(options.file)
+        text, unknown = room(options.task, "configuration").convert_configuration(options.file)
         for key in unknown:
             print(f"no counterpart: {key}", file=sys.stderr)
         target = options.output or options.file.with_suffix(".recipe.yaml")
