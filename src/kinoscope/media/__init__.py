@@ -1,0 +1,1 @@
+"""What comes from outside: video, skeleton files, annotation files, feature stores."""
