@@ -1,0 +1,1 @@
+"""Skeleton: actions from joint positions, learnt without labels (AimCLR and its baselines)."""

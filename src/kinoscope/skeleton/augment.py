@@ -1,0 +1,226 @@
+"""Normal and extreme views of clips: random values drawn sample by sample, applied to a whole batch at once.
+
+Shapes: N clips, C = 3 coordinates, T frames, V joints, M bodies. AimCLR section 3.1. As in the official code: the
+blur kernel is not normalised, a spatial flip exchanges joints without mirroring, noise also moves absent bodies,
+rotation angles are never negative. Differences:
+1. draws (`draw_view`) and effect (`apply`) are apart, so that the effect runs vectorised on the device;
+2. the blur also takes float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinoscope.errors import KinoscopeError
+from kinoscope.skeleton.layouts import NTU_25, Layout
+
+EXTREME = "12345"
+KERNEL_RADIUS = 7
+_CHANCE = 0.5
+
+
+class Uniforms(Protocol):
+    """The two official random sources: Python's generator and numpy's legacy one, or one generator for both."""
+
+    def uniform(self, low: float, high: float) -> float: ...
+    def integer(self, high: int) -> int: ...
+    def frames(self, high: int) -> int: ...
+    def chance(self) -> float: ...
+    def blur_chance(self) -> float: ...
+    def noise(self, deviation: float, shape: tuple[int, ...]) -> np.ndarray: ...
+
+
+class OneGenerator:
+    """All draws from one numpy generator: what training uses (a function of seed, epoch and index)."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+        self.chance = self.blur_chance = generator.random  # type: ignore[assignment]
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * self.generator.random()
+
+    def integer(self, high: int) -> int:
+        return int(self.generator.random() * high)
+
+    frames = integer
+
+    def noise(self, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
+        values = self.generator.standard_normal(shape, dtype=np.float32)
+        values *= deviation
+        return values
+
+
+class OfficialGenerators:
+    """Python's and numpy's generators as the official feeders use them, in their order."""
+
+    def __init__(self, python: object, legacy: np.random.RandomState) -> None:
+        self.python, self.legacy = python, legacy
+
+    def uniform(self, low: float, high: float) -> float:
+        return float(self.python.uniform(low, high))  # type: ignore[attr-defined]
+
+    def integer(self, high: int) -> int:
+        return int(self.python.randint(0, high - 1))  # type: ignore[attr-defined]
+
+    def frames(self, high: int) -> int:
+        return int(self.legacy.randint(0, high))
+
+    def chance(self) -> float:
+        return float(self.python.random())  # type: ignore[attr-defined]
+
+    def blur_chance(self) -> float:
+        return float(self.legacy.random_sample())
+
+    def noise(self, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
+        return self.legacy.normal(0.0, deviation, shape)
+
+
+@dataclass
+class View:
+    """What was drawn for one view of one clip; the defaults leave it as it is."""
+
+    start: int | None = None  # first frame in the padded clip
+    padding: int = 0  # frames mirrored at either end
+    matrix: np.ndarray | None = None  # (3, 3): shear, then rotations
+    flip: bool = False
+    noise: np.ndarray | None = None  # (C, T, V, M)
+    sigma: float | None = None  # of the blur, frames
+    masked: int | None = None  # axis set to zero
+    reverse: bool = False
+
+
+def draw_crop(view: View, source: Uniforms, frames: int, ratio: int) -> None:
+    """Where a crop starts in the clip, mirrored by T // ratio frames at either end."""
+    view.padding = frames // ratio
+    view.start = source.frames(2 * view.padding + 1)
+
+
+def draw_shear(view: View, source: Uniforms, amplitude: float) -> None:
+    """Six shear values, uniform in [-amplitude, amplitude]."""
+    a, b, c, d, e, f = [source.uniform(-amplitude, amplitude) for _ in range(6)]
+    view.matrix = np.array([[1, a, d], [b, 1, e], [c, f, 1]])
+
+
+def draw_flip(view: View, source: Uniforms, p: float = _CHANCE) -> None:
+    view.flip = source.chance() < p
+
+
+def draw_rotation(view: View, source: Uniforms) -> None:
+    """One main axis turns by up to 30 degrees, the others by up to one."""
+    main = source.integer(3)
+    x, y, z = [math.radians(source.uniform(0, 30 if axis == main else 1)) for axis in range(3)]
+    cx, sx, cy, sy, cz, sz = math.cos(x), math.sin(x), math.cos(y), math.sin(y), math.cos(z), math.sin(z)
+    turn = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    turn = turn @ np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
+    view.matrix = turn if view.matrix is None else turn @ view.matrix
+
+
+def draw_noise(
+    view: View, source: Uniforms, shape: tuple[int, ...], deviation: float = 0.01, p: float = _CHANCE
+) -> None:
+    if source.chance() < p:
+        view.noise = source.noise(deviation, shape)
+
+
+def draw_blur(view: View, source: Uniforms, low: float = 0.1, high: float = 2.0, p: float = _CHANCE) -> None:
+    sigma = source.uniform(low, high)
+    if source.blur_chance() < p:
+        view.sigma = sigma
+
+
+def draw_mask(view: View, source: Uniforms, p: float = _CHANCE) -> None:
+    if source.chance() < p:
+        view.masked = source.integer(3)
+
+
+def draw_reverse(view: View, source: Uniforms, p: float = _CHANCE) -> None:
+    view.reverse = source.chance() < p
+
+
+def draw_view(
+    source: Uniforms, shape: tuple[int, ...], *, shear: float = 0.5, padding_ratio: int = 6, extreme: str = ""
+) -> View:
+    """One view of a clip of `shape` (C, T, V, M): crop and shear; with digits in `extreme`, those augmentations.
+
+    1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal: always in this order. A ratio or an amplitude that is
+    not positive switches its step off.
+    """
+    if unknown := set(extreme) - set("123456"):
+        raise KinoscopeError(
+            "augmentations are the digits 1 to 6", field="aug_method", value="".join(sorted(unknown))
+        )
+    view = View()
+    if padding_ratio > 0:
+        draw_crop(view, source, shape[1], padding_ratio)
+    if shear > 0:
+        draw_shear(view, source, shear)
+    if "1" in extreme:
+        draw_flip(view, source)
+    if "2" in extreme:
+        draw_rotation(view, source)
+    if "3" in extreme:
+        draw_noise(view, source, shape)
+    if "4" in extreme:
+        draw_blur(view, source)
+    if "5" in extreme:
+        draw_mask(view, source)
+    if "6" in extreme:
+        draw_reverse(view, source)
+    return view
+
+
+def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Tensor:
+    """Every clip under its own view; a new tensor of the same shape, dtype and device."""
+    N, C, T, V, M = x_NCTVM.shape
+    device, dtype = x_NCTVM.device, x_NCTVM.dtype
+    x = x_NCTVM
+    if any(view.start is not None for view in views):
+        frames = np.stack([_frames(view, T) for view in views])
+        rows = torch.from_numpy(frames).to(device)[:, None, :, None].expand(N, C, T, V * M)
+        x = x.reshape(N, C, T, V * M).gather(2, rows).view(N, C, T, V, M)
+    if any(view.matrix is not None for view in views):
+        matrices = np.stack([np.eye(3) if view.matrix is None else view.matrix for view in views])
+        x = torch.bmm(torch.from_numpy(matrices).to(device, dtype), x.reshape(N, C, -1)).view(N, C, T, V, M)
+    elif x is x_NCTVM:
+        x = x.clone()
+    if any(view.flip for view in views):
+        chosen = torch.tensor([i for i, view in enumerate(views) if view.flip], device=device)
+        x[chosen] = x[chosen][..., layout.flipped, :]
+    for i, view in enumerate(views):
+        if view.noise is not None:
+            x[i] += torch.from_numpy(view.noise).to(device, dtype)
+    if blurred := [i for i, view in enumerate(views) if view.sigma is not None]:
+        sigmas = np.array([views[i].sigma for i in blurred])
+        kernels = torch.from_numpy(_blur_matrices(sigmas, T)).to(device, dtype)
+        chosen = torch.tensor(blurred, device=device)
+        x[chosen] = (kernels[:, None] @ x[chosen].reshape(-1, C, T, V * M)).view(-1, C, T, V, M)
+    for i, view in enumerate(views):
+        if view.masked is not None:
+            x[i, view.masked] = 0
+        if view.reverse:
+            x[i] = x[i].flip(1)
+    return x
+
+
+def _frames(view: View, length: int) -> np.ndarray:
+    """Source frame of every output frame under mirrored padding."""
+    if view.start is None:
+        return np.arange(length)
+    at = np.arange(length) + view.start - view.padding
+    at = np.where(at < 0, -at - 1, at)
+    return np.where(at >= length, 2 * length - 1 - at, at)
+
+
+def _blur_matrices(sigmas: np.ndarray, length: int) -> np.ndarray:
+    """(N, T, T) convolution along time with exp(-k^2 / (2 sigma^2)), |k| <= 7, zeros outside the clip."""
+    distance = np.arange(length)[:, None] - np.arange(length)[None, :]
+    weights = np.exp(-(distance**2) / (2 * sigmas[:, None, None] ** 2))
+    return np.where(np.abs(distance) <= KERNEL_RADIUS, weights, 0.0)
