@@ -55,11 +55,8 @@ class Block(nn.Module):
 
     def mix(self, x_BCTV: Tensor, adjacency_KVV: Tensor) -> Tensor:
         """sum over k, v of (W_k x + b_k)[v] A_k[v, w]."""
-        spread = torch.cat([x_BCTV @ matrix for matrix in adjacency_KVV], 1)
-        weight = self.graph_conv.weight.view(self.parts, self.out_channels, -1).transpose(0, 1)
-        assert self.graph_conv.bias is not None
-        bias = torch.einsum("kc,kw->cw", self.graph_conv.bias.view(self.parts, -1), adjacency_KVV.sum(1))
-        return F.conv2d(spread, weight.reshape(self.out_channels, -1, 1, 1)) + bias[:, None]
+        z = self.graph_conv(x_BCTV).unflatten(1, (self.parts, self.out_channels))
+        return torch.einsum("nkctv,kvw->nctw", z, adjacency_KVV).contiguous()
 
     def forward(self, x_BCTV: Tensor, adjacency_KVV: Tensor) -> Tensor:
         y = F.relu(self.graph_norm(self.mix(x_BCTV, adjacency_KVV)), inplace=True)
