@@ -147,11 +147,6 @@ def _record(line: str, separator: str, file: Path, number: int, classes: int | N
     return Record(fields[0], frames, labels)
 
 
-def part(records: list[Record], ratio: float) -> list[Record]:
-    """The first int(n * ratio) records (`partial_fcvid_eval`)."""
-    return records[: int(len(records) * ratio)]
-
-
 def official_order(labels: tuple[int, ...], generator: torch.Generator | None = None) -> tuple[int, ...]:
     """The order in which the official code hands out a clip's labels: random, anew at each access.
 

@@ -129,8 +129,19 @@ class AdaFocus(nn.Module):
             corners_BT2 = choice.corners.transpose(0, 1)
         return self.fuse(global_vectors, self.look(frames_BT3SS, corners_BT2)), choice
 
-    def forward(self, frames_BT3SS: Tensor, corners_BT2: Tensor | None = None) -> Tensor:
-        """Scores after every frame [B, T, C]: logits (gru), or log-probabilities of the clip [B, C] (fc)."""
+    def forward(
+        self,
+        frames_BT3SS: Tensor,
+        corners_BT2: Tensor | None = None,
+        prepare: Literal["global", "local"] | None = None,
+    ) -> Tensor:
+        """Scores after every frame [B, T, C]: logits (gru), or log-probabilities of the clip [B, C] (fc).
+
+        prepare: logits [B, T, C] of the whole frames from one network alone (stage 0).
+        """
+        if prepare is not None:
+            network = self.global_cnn if prepare == "global" else self.local_cnn
+            return network.predict(frames_BT3SS.flatten(0, 1)).unflatten(0, frames_BT3SS.shape[:2])
         out = self.classifier(self.features(frames_BT3SS, corners_BT2)[0])
         return out[0] if isinstance(out, tuple) else out
 

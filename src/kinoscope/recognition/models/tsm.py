@@ -10,6 +10,8 @@ What differs from the official code:
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -158,9 +160,9 @@ def optimizer_groups(
         if isinstance(module, nn.Conv2d):
             at = 0 if first else 2
             first = False
-            groups[at].append(module.weight)
+            groups[at].append(cast(nn.Parameter, module.weight))
             if module.bias is not None:
-                groups[at + 1].append(module.bias)
+                groups[at + 1].append(cast(nn.Parameter, module.bias))
         elif isinstance(module, nn.BatchNorm2d):
             groups[4] += list(module.parameters())
     groups.append(list(model.classifier.parameters()))

@@ -1,0 +1,78 @@
+"""What looking costs: multiply-accumulates of convolution, linear and GRU layers that really ran (spec 10.3).
+
+Normalisation and activation layers are not counted (the papers' figures include normalisation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def macs(work: Callable[[], object], model: nn.Module) -> int:
+    """Multiply-accumulates of the layers of `model` that `work` runs."""
+    total = 0
+
+    def count(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal total
+        total += layer_macs(module, inputs[0], output)
+
+    hooks = [
+        m.register_forward_hook(count)
+        for m in model.modules()
+        if isinstance(m, nn.modules.conv._ConvNd | nn.Linear | nn.GRU)
+    ]
+    try:
+        with torch.no_grad():
+            work()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def layer_macs(module: nn.Module, x: Tensor, output: Any) -> int:
+    """Multiply-accumulates of one call of one layer."""
+    if isinstance(module, nn.GRU):
+        steps = x.shape[0] * x.shape[1]
+        return steps * 3 * module.hidden_size * (module.input_size + module.hidden_size)
+    if isinstance(module, nn.Linear):
+        return output.numel() * module.in_features
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return output.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
+    return 0
+
+
+def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
+    """G multiply-accumulates a frame of the four parts of an AdaFocus (or V2), and `total` of a clip."""
+    model.eval()
+    size = model.input_size
+    images = torch.zeros(1, frames, 3, size, size)
+    maps, vectors = model.glance(images)  # type: ignore[operator]
+    patch = torch.zeros(1, 3, model.patch_size, model.patch_size)
+    features = torch.zeros(1, frames, _width(model))
+    policy = getattr(model, "acting", None)
+    run_policy = (
+        (lambda: policy.act(maps.transpose(0, 1), False))
+        if policy is not None
+        else lambda: model.policy(maps)  # type: ignore[operator]
+    )
+    critic = 0 if policy is None else frames * policy.critic.in_features
+    parts = {
+        "global": macs(lambda: model.glance(images[:, :1]), model),  # type: ignore[operator]
+        "local": macs(lambda: model.local_cnn(patch), model),  # type: ignore[operator]
+        "policy": (macs(run_policy, model) + critic) / frames,
+        "classifier": macs(lambda: model.classifier(features), model) / frames,  # type: ignore[operator]
+    }
+    out = {name: float(value) / 1e9 for name, value in parts.items()}
+    return out | {"total": sum(out.values()) * frames}
+
+
+def _width(model: nn.Module) -> int:
+    classifier = model.get_submodule("classifier")
+    first = next(m for m in classifier.modules() if isinstance(m, nn.Linear | nn.GRU))
+    return first.input_size if isinstance(first, nn.GRU) else first.in_features

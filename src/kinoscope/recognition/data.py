@@ -1,0 +1,190 @@
+"""From official layouts, or the user's videos, to clips.
+
+What differs from the official code:
+1. A frame that cannot be read costs its video, with a message; it is not replaced by the first frame.
+2. Videos are read directly: chosen frames alone are turned into images.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from kinoscope.errors import KinoscopeError
+from kinoscope.recognition import sampling
+from kinoscope.recognition.augment import draws_from, train_clip, val_clip
+from kinoscope.recognition.settings import FramesData, RecognitionSettings, VideosData
+from kinoscope.recognition.splits import LAYOUTS, class_names, read_split
+
+VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A video: a file or a folder of frames, its number of frames where known, its classes."""
+
+    path: Path
+    labels: tuple[int, ...]
+    frames: int = 0
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames [T, 3, S, S] of one video, and its classes."""
+
+    frames: Tensor
+    labels: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """All videos of a recipe."""
+
+    classes: list[str]
+    train: list[Entry]
+    test: list[Entry]
+    all_labels: bool = False
+    metric: str = "mAP"
+
+
+def read_images(entry: Entry, indices: Sequence[int]) -> list[Image.Image]:
+    """The frames at 1-based indices, RGB. Raises KinoscopeError for a missing or unreadable one."""
+    if entry.image:
+        return [_read_image(entry.path / entry.image.format(i)) for i in indices]
+    import av
+
+    wanted = {int(i) - 1 for i in indices}
+    found: dict[int, Image.Image] = {}
+    try:
+        with av.open(str(entry.path)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number in wanted:
+                    found[number] = frame.to_image()
+                    if len(found) == len(wanted):
+                        break
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise KinoscopeError("this video cannot be read", file=entry.path, value=str(error)) from error
+    if len(found) < len(wanted):
+        raise KinoscopeError("this video ends before its last frame", file=entry.path, value=len(found))
+    return [found[int(i) - 1] for i in indices]
+
+
+def _read_image(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise KinoscopeError(
+            "this frame is missing", file=file, remedy="extract the frames again at the native rate"
+        ) from error
+    except OSError as error:
+        raise KinoscopeError("this frame is no readable image", file=file, value=str(error)) from error
+
+
+def count_frames(entry: Entry) -> int:
+    """Frames of a video: what its record says, or its packets."""
+    if entry.frames:
+        return entry.frames
+    import av
+
+    try:
+        with av.open(str(entry.path)) as container:
+            count = sum(packet.size > 0 for packet in container.demux(video=0))
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise KinoscopeError("this video cannot be read", file=entry.path, value=str(error)) from error
+    if not count:
+        raise KinoscopeError("this video has no frame", file=entry.path)
+    return count
+
+
+class Clips:
+    """Samples of the engine: `draw` for training, `exact` for validation."""
+
+    def __init__(self, entries: list[Entry], segments: int, size: int) -> None:
+        self.entries, self.segments, self.size = entries, segments, size
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def draw(self, index: int, generator: np.random.Generator) -> Clip:
+        entry = self.entries[index]
+        chosen = sampling.train_indices(count_frames(entry), self.segments, generator)
+        images = read_images(entry, chosen.tolist())
+        return Clip(train_clip(images, self.size, draws_from(generator)), entry.labels, entry.path.name)
+
+    def exact(self, index: int) -> Clip:
+        entry = self.entries[index]
+        chosen = sampling.val_indices(count_frames(entry), self.segments)
+        return Clip(val_clip(read_images(entry, chosen.tolist()), self.size), entry.labels, entry.path.name)
+
+
+def collate(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    """Frames [B, T, 3, S, S] and the first label of each clip [B]."""
+    return torch.stack([c.frames for c in clips]), torch.tensor([c.labels[0] for c in clips])
+
+
+def open_source(settings: RecognitionSettings) -> Source:
+    """The videos that a recipe names."""
+    data = settings.data
+    return _frames(data) if isinstance(data, FramesData) else _videos(data)
+
+
+def _frames(data: FramesData) -> Source:
+    layout, root = LAYOUTS[data.dataset], Path(data.data_dir)
+    if not data.data_dir:
+        raise KinoscopeError("where is the data set?", field="data.data_dir", remedy="data.data_dir=FOLDER")
+    names = class_names(root / layout.classes)
+    train, test = (
+        [
+            Entry(root / layout.frames / r.name, r.labels, r.frames, layout.image)
+            for r in read_split(root / file, layout.separator, len(names))
+        ]
+        for file in (layout.train, layout.test)
+    )
+    count = int(len(test) * data.partial_ratio)
+    return Source(names, train, test[:count], layout.all_labels, layout.task)
+
+
+def _videos(data: VideosData) -> Source:
+    if not data.train:
+        raise KinoscopeError("where are the videos?", field="data.train", remedy="data.train=FOLDER or CSV")
+    train = list_videos(Path(data.train))
+    test = list_videos(Path(data.test)) if data.test else []
+    names = sorted({label for _, label in train})
+    index = {name: i for i, name in enumerate(names)}
+    if unknown := sorted({label for _, label in test} - set(names)):
+        raise KinoscopeError(
+            "a class of the test videos has no training video", field="data.test", value=unknown[0]
+        )
+    return Source(
+        names,
+        [Entry(p, (index[c],)) for p, c in train],
+        [Entry(p, (index[c],)) for p, c in test],
+        metric="top1",
+    )
+
+
+def list_videos(where: Path) -> list[tuple[Path, str]]:
+    """(file, class) of a folder with a folder for every class, or of a CSV file `path,class`."""
+    if where.is_dir():
+        found = [(p, p.parent.name) for p in sorted(where.glob("*/*")) if p.suffix.lower() in VIDEOS]
+    elif where.is_file():
+        with where.open(newline="", encoding="utf-8") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+        if bad := [row for row in rows if len(row) != 2]:
+            raise KinoscopeError("a line is not `path,class`", file=where, value=",".join(bad[0]))
+        found = [(where.parent / path, label) for path, label in rows if (path, label) != ("path", "class")]
+    else:
+        raise KinoscopeError("there is no such folder or CSV file", file=where, field="data")
+    if not found:
+        raise KinoscopeError("there is no video here", file=where, remedy="one folder a class, videos inside")
+    return found

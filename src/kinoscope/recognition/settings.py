@@ -1,0 +1,144 @@
+"""Settings of the recognition task, by their published names (specification 6.6, 9, 12)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from kinoscope.engine.settings import Constant, Optimizer, TrainSettings
+from kinoscope.recipe import Settings
+
+SGD = Optimizer(kind="sgd", learning_rate=0.01, weight_decay=1e-4, momentum=0.9)
+
+
+class FramesData(Settings):
+    """A published data set in its official layout: split files and folders of frames."""
+
+    kind: Literal["frames"] = "frames"
+    dataset: Literal["actnet", "fcvid", "minik"] = "actnet"  # whose layout and metric hold
+    data_dir: str = ""  # folder with the class file, the split files and `frames`
+    partial_ratio: float = Field(1.0, gt=0, le=1)  # share of the test records that counts
+
+
+class VideosData(Settings):
+    """The user's own videos: a folder a class, or a CSV file of `path,class`."""
+
+    kind: Literal["videos"] = "videos"
+    train: str = ""  # folder or CSV file
+    test: str | None = None  # another one; null: nothing is validated
+
+
+class AdaFocusModel(Settings):
+    """AdaFocus, part 1."""
+
+    kind: Literal["adafocus"] = "adafocus"
+    num_segments: int = Field(16, ge=1)  # frames of a clip
+    input_size: int = Field(224, ge=32)  # side of a frame, pixels
+    patch_size: int = Field(96, ge=16)  # side of a window, pixels
+    glance_size: int = Field(224, ge=32)  # side of the glancer's input, pixels
+    action_dim: int = 49  # window positions, a square number
+    hidden_state_dim: int = Field(1024, ge=1)  # width of the policy
+    policy_conv: bool = True  # reduce the map by a convolution first
+    consensus: Literal["gru", "fc"] = "gru"  # fc: stage 1 alone
+    hidden_dim: int = Field(1024, ge=1)  # width of the classifier's GRU
+    dropout: float = Field(0.5, ge=0, lt=1)  # before the classifier's last layer
+    with_glancer: bool = True  # the classifier sees the global vector too
+    reward: Literal["random", "padding", "prev", "conf"] = "random"
+    gamma: float = Field(0.7, ge=0, le=1)  # discount of a later reward
+    policy_lr: float = Field(3e-4, gt=0)  # learning rate of PPO's Adam
+
+
+class V2Model(Settings):
+    """AdaFocus V2."""
+
+    kind: Literal["adafocus_v2"] = "adafocus_v2"
+    num_segments: int = Field(16, ge=1)
+    input_size: int = Field(224, ge=32)
+    patch_size: int = Field(128, ge=16)
+    glance_size: int = Field(224, ge=32)
+    stn_hidden_dim: int = Field(2048, ge=1)  # width of the policy
+    classifier_dim: int = Field(4096, ge=1)  # width of the pooling classifier
+    dropout: float = Field(0.2, ge=0, lt=1)
+    multipliers: tuple[float, float, float, float] = (
+        0.5,
+        1.0,
+        0.1,
+        5.0,
+    )  # glancer, focuser, policy, classifier
+
+
+class UniModel(Settings):
+    """Uni-AdaFocus."""
+
+    kind: Literal["uni_adafocus"] = "uni_adafocus"
+    num_segments: int = Field(48, ge=1)  # frames loaded
+    num_focus_segments: int = Field(16, ge=1)  # frames glanced at, and frames looked at
+    input_size: int = Field(224, ge=32)
+    patch_size: int = Field(128, ge=16)
+    smallest_window: int = Field(96, ge=16)
+    classifier_dim: int = Field(4096, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    norm_ratio: float = Field(1.0, ge=0)  # weight of the pull towards large windows
+    multipliers: tuple[float, float, float, float] = (
+        0.5,
+        1.0,
+        0.2,
+        20.0,
+    )  # glancer, focuser, policies, classifier
+
+
+Model = Annotated[AdaFocusModel | V2Model | UniModel, Field(discriminator="kind")]
+Data = Annotated[FramesData | VideosData, Field(discriminator="kind")]
+
+
+class StageSettings(TrainSettings):
+    """One stage. `epochs` counts passes: the official E plus one, the last at rate 0 under `cos`."""
+
+    optimizer: Optimizer = SGD
+    schedule: Constant = Constant()  # type: ignore[assignment]  # the rates follow lr_type
+    ema_decay: float | None = None
+    batch_size: int = Field(64, ge=1)
+    lr_type: Literal["cos", "step"] = "cos"  # rate of an epoch
+    lr_steps: str = "50-100"  # milestones of `step`, epochs
+    backbone_lr: float = Field(0.01, ge=0)
+    fc_lr: float = Field(0.005, ge=0)
+
+
+def _stage(**values: Any) -> StageSettings:
+    return StageSettings.model_validate(values)
+
+
+class Training(Settings):
+    """The stages of AdaFocus with their published values; V2 and Uni-AdaFocus have `single` alone."""
+
+    prepare_global: StageSettings = _stage(epochs=16)
+    prepare_local: StageSettings = _stage(epochs=16)
+    stage1: StageSettings = _stage(epochs=51, backbone_lr=0.0005, fc_lr=0.05)
+    stage2: StageSettings = _stage(epochs=50)
+    stage3: StageSettings = _stage(epochs=11, fc_lr=0.005)
+    single: StageSettings = _stage(epochs=51, batch_size=32, backbone_lr=0.002)
+
+
+class RecognitionSettings(Settings):
+    """A recipe of the recognition task."""
+
+    task: Literal["recognition"] = "recognition"
+    data: Data = FramesData()
+    model: Model = AdaFocusModel()
+    train: Training = Training()
+    global_weights: str | None = None  # torchvision MobileNet-V2 state dict to start from
+    local_weights: str | None = None  # torchvision ResNet-50 state dict to start from
+    start: tuple[str, ...] = ()  # official checkpoints that stand for missing earlier stages
+    validation_windows: Literal["centre", "random"] = "centre"  # stage 1; random: the official, noisy score
+
+    @model_validator(mode="after")
+    def _fits(self) -> RecognitionSettings:
+        if self.model.patch_size > self.model.input_size:
+            raise ValueError("model.patch_size: a window cannot be larger than the frame (model.input_size)")
+        if isinstance(self.model, UniModel) and self.model.num_segments % self.model.num_focus_segments:
+            raise ValueError("model.num_segments must be a multiple of model.num_focus_segments")
+        return self
+
+
+Schema = RecognitionSettings

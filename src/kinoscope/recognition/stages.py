@@ -1,0 +1,303 @@
+"""What the engine runs for recognition: AdaFocus in five stages, V2 and Uni-AdaFocus in one.
+
+What differs from the official code (specification 13):
+1. Every stage resumes truly, PPO's optimiser included.
+2. Stage 1 is judged with centre windows by default; `validation_windows: random` is the official, noisy score.
+3. mAP counts all labels of a clip where it has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinoscope.engine.schedules import Position
+from kinoscope.engine.stage import Run, Stage
+from kinoscope.engine.weights import find_weights, load_weights
+from kinoscope.errors import KinoscopeError
+from kinoscope.recognition.data import Clip, Clips, collate, open_source
+from kinoscope.recognition.metrics import mean_average_precision, top_k
+from kinoscope.recognition.models import AdaFocus, AdaFocusV2, UniAdaFocus
+from kinoscope.recognition.models.adafocus import frame_loss, rollout, step_loss
+from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine, v2_loss
+from kinoscope.recognition.models.uni_adafocus import uni_loss
+from kinoscope.recognition.models.windows import corners, random_corners
+from kinoscope.recognition.official import load_official
+from kinoscope.recognition.ppo import Memory, policy_optimizer, ppo_update, reward
+from kinoscope.recognition.schedule import epoch_rate
+from kinoscope.recognition.settings import (
+    AdaFocusModel,
+    RecognitionSettings,
+    StageSettings,
+    UniModel,
+    V2Model,
+)
+from kinoscope.recognition.steps import set_stage_mode
+
+BEFORE = {
+    "prepare_global": (),
+    "prepare_local": (),
+    "stage1": ("prepare_global", "prepare_local"),
+    "stage2": ("stage1",),
+    "stage3": ("stage2",),
+}
+
+
+def stages(settings: RecognitionSettings) -> list[Stage]:
+    """The stages of a recipe, in order."""
+    if not isinstance(settings.model, AdaFocusModel):
+        return [SingleStage(settings, "single", settings.train.single)]
+    names = list(BEFORE)[:3] if settings.model.consensus == "fc" else list(BEFORE)
+    return [
+        (PolicyStage if name == "stage2" else AdaFocusStage)(settings, name, getattr(settings.train, name))
+        for name in names
+    ]
+
+
+def build(settings: RecognitionSettings, classes: int) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
+    """The recipe's network."""
+    model = settings.model
+    values = model.model_dump(exclude={"kind", "reward", "gamma", "policy_lr", "multipliers", "norm_ratio"})
+    if isinstance(model, AdaFocusModel):
+        values.pop("num_segments")
+        return AdaFocus(classes, **values)
+    return AdaFocusV2(classes, **values) if isinstance(model, V2Model) else UniAdaFocus(classes, **values)
+
+
+def load_imagenet(network: nn.Module, file: str | None) -> None:
+    """torchvision's weights for a network of ours, its head left as it is."""
+    if file is None:
+        return
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = {k: v for k, v in state.items() if not k.startswith(("fc.", "classifier."))}
+    missing, extra = network.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.startswith("head.")]
+    if missing or extra:
+        raise KinoscopeError(
+            f"these are not the weights of this network: missing {missing[:3]}, left over {extra[:3]}",
+            file=file,
+        )
+
+
+class RecognitionStage(Stage):
+    """What all stages share: data, rates, validation."""
+
+    headline = "score"
+
+    def __init__(self, settings: RecognitionSettings, name: str, train: StageSettings) -> None:
+        self.recipe, self.name, self.settings = settings, name, train
+
+    def prepare(self, run: Run) -> None:
+        self.source = open_source(self.recipe)
+        model = self.recipe.model
+        self.training = Clips(self.source.train, model.num_segments, model.input_size)
+        self.testing = Clips(self.source.test, model.num_segments, model.input_size)
+        self.folder = run.folder
+
+    def samples(self) -> Clips:
+        return self.training
+
+    def collate(self, samples: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+        return collate(samples)
+
+    def learning_rate(self, base: float, position: Position) -> float:
+        last = max(self.settings.epochs - 1, 1)
+        epoch = position.epoch if position.share is None else int(position.share * (last + 1))
+        return epoch_rate(base, epoch, last, self.settings.lr_type, self.settings.lr_steps)  # type: ignore[arg-type]
+
+    def scores(self, model: nn.Module, frames_BT3SS: Tensor) -> Tensor:
+        """Logits [B, K, C] of every step."""
+        raise NotImplementedError
+
+    def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
+        logits, labels = [], []
+        for index in range(len(self.testing)):
+            try:
+                clip = self.testing.exact(index)
+            except KinoscopeError as error:
+                run.skipped[str(error.file)] = str(error)
+                continue
+            logits.append(self.scores(model, clip.frames[None].to(run.device))[0].float().cpu())
+            labels.append((*clip.labels, -1, -1)[:3])
+        if not logits:
+            return {}
+        steps, truth = torch.stack(logits).numpy(), np.array(labels)
+        counted = truth if self.source.all_labels else truth[:, :1]
+        out = {
+            "top1": top_k(steps[:, -1], truth[:, 0], 1),
+            "top5": top_k(steps[:, -1], truth[:, 0], 5),
+            "mAP": mean_average_precision(steps[:, -1], counted),
+        }
+        for t in range(steps.shape[1]):
+            out[f"mAP_step{t + 1}"] = mean_average_precision(steps[:, t], counted)
+        return {"score": out[self.source.metric], **out}
+
+    def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
+        return self.validate(model, run)
+
+    def about(self) -> dict[str, Any]:
+        return {"task": "recognition", "labels": self.source.classes}
+
+
+class AdaFocusStage(RecognitionStage):
+    """Preparation, stage 1 and stage 3."""
+
+    def build_model(self) -> nn.Module:
+        model = cast(AdaFocus, build(self.recipe, len(self.source.classes)))
+        load_imagenet(model.global_cnn, self.recipe.global_weights)
+        load_imagenet(model.local_cnn, self.recipe.local_weights)
+        self._start(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(self._trained()))
+        return model
+
+    def _start(self, model: AdaFocus) -> None:
+        loaded = [part for file in self.recipe.start for part in load_official(model, Path(file))]
+        for name in BEFORE[self.name]:
+            try:
+                state = load_weights(find_weights(self.folder, name)).state
+            except KinoscopeError as error:
+                if loaded:
+                    continue
+                raise KinoscopeError(
+                    f"{self.name} goes on from {name}, which is not here",
+                    file=self.folder,
+                    field="stage",
+                    remedy=f"train {name} first, or name an official checkpoint with start=[FILE]",
+                ) from error
+            prefix = {"prepare_global": "global_cnn.", "prepare_local": "local_cnn."}.get(name, "")
+            part = {k: v for k, v in state.items() if k.startswith(prefix)}
+            model.load_state_dict(part, strict=not prefix)
+
+    def _trained(self) -> tuple[str, ...]:
+        local = tuple(f"local_cnn.{part}" for part in ("conv1", "bn1", "layer"))
+        return {
+            "prepare_global": ("global_cnn.",),
+            "prepare_local": ("local_cnn.",),
+            "stage1": (*local, "classifier."),
+            "stage2": ("policy.",),
+            "stage3": ("classifier.",),
+        }[self.name]
+
+    @property
+    def number(self) -> int:
+        return {"stage1": 1, "stage2": 2, "stage3": 3}.get(self.name, 0)
+
+    def set_mode(self, model: nn.Module) -> None:
+        set_stage_mode(cast(AdaFocus, getattr(model, "module", model)), self.number)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        net, train = cast(AdaFocus, model), self.settings
+        parts = (
+            (net.classifier, train.fc_lr),
+            (net.global_cnn, train.backbone_lr),
+            (net.local_cnn, train.backbone_lr),
+        )
+        groups = [{"params": [p for p in m.parameters() if p.requires_grad], "lr": lr} for m, lr in parts]
+        return [group for group in groups if group["params"]]
+
+    def step(self, model: nn.Module, batch: tuple[Tensor, Tensor], run: Run) -> dict[str, Tensor]:
+        frames, labels = (x.to(run.device) for x in batch)
+        if self.number == 0:
+            prepare: Literal["global", "local"] = "global" if self.name == "prepare_global" else "local"
+            return {"loss": frame_loss(model(frames, prepare=prepare), labels)}
+        where = self._random(frames) if self.number == 1 else None
+        out = model(frames, where)
+        return {"loss": F.nll_loss(out, labels) if out.ndim == 2 else step_loss(out, labels)}
+
+    def _random(self, frames: Tensor) -> Tensor:
+        draws = np.random.default_rng(int(torch.randint(2**31, ())))
+        count, size = frames.shape[0] * frames.shape[1], self.recipe.model.input_size
+        drawn = random_corners(count, size, self.recipe.model.patch_size, draws)
+        return drawn.view(*frames.shape[:2], 2).to(frames.device)
+
+    def scores(self, model: nn.Module, frames_BT3SS: Tensor) -> Tensor:
+        if self.number == 0:
+            name: Literal["global", "local"] = "global" if self.name == "prepare_global" else "local"
+            return model(frames_BT3SS, prepare=name).mean(1, keepdim=True)
+        where = None
+        if self.number == 1 and self.recipe.validation_windows == "random":
+            where = self._random(frames_BT3SS)
+        elif self.number == 1:
+            middle = torch.full((*frames_BT3SS.shape[:2], 2), 0.5, device=frames_BT3SS.device)
+            where = corners(middle, self.recipe.model.input_size, self.recipe.model.patch_size)
+        out = model(frames_BT3SS, where)
+        return out[:, None] if out.ndim == 2 else out
+
+
+class PolicyStage(AdaFocusStage):
+    """Stage 2: the policy by PPO, everything else fixed."""
+
+    def build_model(self) -> nn.Module:
+        model = cast(AdaFocus, super().build_model())
+        self.adam = policy_optimizer(model.policy, cast(AdaFocusModel, self.recipe.model).policy_lr)
+        return model
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        return [{"params": list(cast(AdaFocus, model).policy.parameters())}]
+
+    def update(self, model: nn.Module, batch: tuple[Tensor, Tensor], run: Run) -> dict[str, Tensor]:
+        net = cast(AdaFocus, getattr(model, "module", model))
+        settings = cast(AdaFocusModel, self.recipe.model)
+        frames, labels = (x.to(run.device) for x in batch)
+        baseline = self._random(frames).transpose(0, 1) if settings.reward == "random" else None
+        seen = rollout(net, frames, labels, baseline)
+        rewards = reward(settings.reward, seen.confidence, seen.baseline_confidence)
+        memory = Memory(seen.states, seen.choice.actions, seen.choice.log_probabilities, rewards)
+        losses = ppo_update(net.policy, net.acting, self.adam, memory, gamma=settings.gamma)
+        return {
+            "loss": torch.tensor(losses[-1]),
+            "reward": rewards.mean(),
+            "confidence": seen.confidence.mean(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {"adam": self.adam.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.adam.load_state_dict(state["adam"])
+
+
+class SingleStage(RecognitionStage):
+    """AdaFocus V2 and Uni-AdaFocus: two passes a batch, with learned and with random windows."""
+
+    def build_model(self) -> nn.Module:
+        model = cast(AdaFocusV2, build(self.recipe, len(self.source.classes)))
+        load_imagenet(model.global_cnn, self.recipe.global_weights)
+        load_imagenet(model.local_cnn, self.recipe.local_weights)
+        return model
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        settings = cast(V2Model | UniModel, self.recipe.model)
+        families = ("global_cnn.", "local_cnn.", ("policy.", "temporal_policy.", "spatial_policy."), "")
+        left, groups = dict(model.named_parameters()), []
+        for family, factor in zip(families, settings.multipliers, strict=True):
+            names = [name for name in left if name.startswith(family)]
+            rate = self.settings.backbone_lr * factor
+            groups.append({"params": [left.pop(name) for name in names], "lr": rate})
+        return groups
+
+    def step(self, model: nn.Module, batch: tuple[Tensor, Tensor], run: Run) -> dict[str, Tensor]:
+        frames, labels = (x.to(run.device) for x in batch)
+        settings = self.recipe.model
+        if isinstance(settings, UniModel):
+            windows = torch.rand(*frames.shape[:2], 4, device=frames.device)
+            steps = settings.num_focus_segments
+            some = torch.rand(frames.shape[:2], device=frames.device).argsort(1)[:, :steps].sort(1).values
+            return {
+                "loss": uni_loss(model(frames), model(frames, windows, some), labels, settings.norm_ratio)
+            }
+        frames = frames[:, coarse_to_fine(settings.num_segments)]
+        random = torch.rand(*frames.shape[:2], 2, device=frames.device)
+        return {"loss": v2_loss([model(frames), model(frames, random)], labels)}
+
+    def scores(self, model: nn.Module, frames_BT3SS: Tensor) -> Tensor:
+        if isinstance(self.recipe.model, V2Model):
+            frames_BT3SS = frames_BT3SS[:, coarse_to_fine(self.recipe.model.num_segments)]
+        return model(frames_BT3SS)["logits"]
