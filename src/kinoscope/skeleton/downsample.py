@@ -66,11 +66,15 @@ def downsample(
         ("sampling", sampling, ("resize", "force_crop")),
     ):
         if value not in known:
-            raise KinoscopeError("unknown choice", field=name, value=value, remedy=f"one of {', '.join(known)}")
+            raise KinoscopeError(
+                "unknown choice", field=name, value=value, remedy=f"one of {', '.join(known)}"
+            )
     t_length = min(t_length, 300)
     length = counted_length(x_CTVM)
     if length == 0:
-        raise KinoscopeError("the clip holds no skeleton: its first body is absent in every frame", field="joints")
+        raise KinoscopeError(
+            "the clip holds no skeleton: its first body is absent in every frame", field="joints"
+        )
     raw = x_CTVM
     position = raw[:, : max(length, t_length)]
     if data_type == "relative":

@@ -17,5 +17,7 @@ def labelled_subset(labels: Sequence[int] | np.ndarray, share: float, seed: int 
     of_class: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
         of_class.setdefault(int(label), []).append(index)
-    chosen = [i for members in of_class.values() for i in generator.sample(members, round(share * len(members)))]
+    chosen = [
+        i for members in of_class.values() for i in generator.sample(members, round(share * len(members)))
+    ]
     return np.array(sorted(chosen), dtype=np.int64)

@@ -29,7 +29,10 @@ def adjacency(layout: Layout, strategy: str = "spatial", max_hop: int = 1, dilat
     """(K, V, V) float64, columns normalised; K follows from strategy and number of hops."""
     if strategy not in STRATEGIES:
         raise KinoscopeError(
-            "there is no such partition", field="strategy", value=strategy, remedy=f"one of {', '.join(STRATEGIES)}"
+            "there is no such partition",
+            field="strategy",
+            value=strategy,
+            remedy=f"one of {', '.join(STRATEGIES)}",
         )
     hops = hop_distances(layout, max_hop)
     valid = range(0, max_hop + 1, dilation)

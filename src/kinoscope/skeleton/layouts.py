@@ -78,9 +78,7 @@ OPENPOSE_18 = Layout(
         "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip "
         "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
     ),
-    _from_zero(
-        "4,3 3,2 7,6 6,5 13,12 12,11 10,9 9,8 11,5 8,2 5,1 2,1 0,1 15,0 14,0 17,15 16,14"
-    ),
+    _from_zero("4,3 3,2 7,6 6,5 13,12 12,11 10,9 9,8 11,5 8,2 5,1 2,1 0,1 15,0 14,0 17,15 16,14"),
     _from_zero("2,5 3,6 4,7 8,11 9,12 10,13 14,15 16,17"),
     1,
     (5, 2),
@@ -137,22 +135,21 @@ MEDIAPIPE_33 = Layout(
         "1,0 2,1 3,2 4,0 5,4 6,5 7,3 8,6 9,0 10,0 11,0 12,0 13,11 14,12 15,13 16,14 17,15 18,16 19,15 20,16 "
         "21,15 22,16 23,11 24,12 25,23 26,24 27,25 28,26 29,27 30,28 31,29 32,30"
     ),
-    _from_zero(
-        "1,4 2,5 3,6 7,8 9,10 11,12 13,14 15,16 17,18 19,20 21,22 23,24 25,26 27,28 29,30 31,32"
-    ),
+    _from_zero("1,4 2,5 3,6 7,8 9,10 11,12 13,14 15,16 17,18 19,20 21,22 23,24 25,26 27,28 29,30 31,32"),
     0,
     (11, 12),
 )
-LAYOUTS = {
-    layout.name: layout for layout in (NTU_25, OPENPOSE_18, KINECT_20, COCO_17, SMPL_24, MEDIAPIPE_33)
-}
+LAYOUTS = {layout.name: layout for layout in (NTU_25, OPENPOSE_18, KINECT_20, COCO_17, SMPL_24, MEDIAPIPE_33)}
 
 
 def layout_named(name: str) -> Layout:
     """A declared layout; KinoscopeError with the list of names where there is none."""
     if name not in LAYOUTS:
         raise KinoscopeError(
-            "there is no such skeleton layout", field="layout", value=name, remedy=f"one of {', '.join(LAYOUTS)}"
+            "there is no such skeleton layout",
+            field="layout",
+            value=name,
+            remedy=f"one of {', '.join(LAYOUTS)}",
         )
     return LAYOUTS[name]
 
@@ -168,7 +165,9 @@ def layout_of(names: Sequence[str], parents: Sequence[int]) -> Layout:
         )
     links = tuple((j, int(p)) for j, p in enumerate(parents) if 0 <= int(p) != j)
     if any(p >= len(names) for _, p in links):
-        raise KinoscopeError("a parent is no joint of the file", field="parents", value=list(map(int, parents)))
+        raise KinoscopeError(
+            "a parent is no joint of the file", field="parents", value=list(map(int, parents))
+        )
     mirror = tuple((i, j) for i, name in enumerate(names) if (j := _other_side(names, name)) is not None)
     shoulders = _shoulders(names, mirror)
     return Layout("file", tuple(names), links, mirror, _centre(shoulders, links, len(names)), shoulders)
@@ -191,7 +190,7 @@ def _shoulders(names: Sequence[str], mirror: Sequence[Pair]) -> Pair:
         for left, right in mirror:
             if word in names[left].lower():
                 return left, right
-    return (mirror[0] if mirror else (0, min(1, len(names) - 1)))
+    return mirror[0] if mirror else (0, min(1, len(names) - 1))
 
 
 def _centre(shoulders: Pair, links: Sequence[Pair], count: int) -> int:

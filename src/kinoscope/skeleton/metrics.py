@@ -19,9 +19,12 @@ def top_k(scores_NK: np.ndarray, labels_N: np.ndarray, k: int = 1) -> float:
     """
     scores, labels = np.asarray(scores_NK), np.asarray(labels_N)
     classes = scores.shape[1]
-    if len(labels) and not (0 <= labels.min() and labels.max() < classes):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise KinoscopeError(
-            "a label lies outside the classes", field="label", value=(int(labels.min()), int(labels.max())), remedy=f"0 to {classes - 1}"
+            "a label lies outside the classes",
+            field="label",
+            value=(int(labels.min()), int(labels.max())),
+            remedy=f"0 to {classes - 1}",
         )
     own = scores[np.arange(len(labels)), labels][:, None]
     ahead = np.count_nonzero(scores > own, axis=1)
@@ -37,13 +40,18 @@ def percent(share: float) -> float:
 
 
 def ensemble(
-    streams: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str], weights: Mapping[str, float] = ENSEMBLE
+    streams: Mapping[str, Mapping[str, np.ndarray]],
+    names: Sequence[str],
+    weights: Mapping[str, float] = ENSEMBLE,
 ) -> np.ndarray:
     """(N, K) weighted sum of raw logits, paired by sample name; fails where a stream has other samples."""
     for stream, table in streams.items():
         if odd := set(table) ^ set(names):
             raise KinoscopeError(
-                "the streams hold different samples", field=stream, value=sorted(odd)[:5], remedy="evaluate all streams on the same file"
+                "the streams hold different samples",
+                field=stream,
+                value=sorted(odd)[:5],
+                remedy="evaluate all streams on the same file",
             )
     return sum(  # type: ignore[return-value]
         np.stack([table[name] for name in names]) * weights[stream] for stream, table in streams.items()
@@ -52,7 +60,9 @@ def ensemble(
 
 def nearest_labels(train_ND: np.ndarray, labels_N: np.ndarray, test_MD: np.ndarray, k: int = 1) -> np.ndarray:
     """Cosine k-nearest-neighbour vote; the nearest of equally frequent labels wins."""
-    train, test = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (train_ND, test_MD))
+    train, test = (
+        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (train_ND, test_MD)
+    )
     likeness = test @ train.T
     k = min(k, len(train))
     order = np.argsort(-likeness, axis=1, kind="stable")[:, :k]

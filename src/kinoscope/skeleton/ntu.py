@@ -19,7 +19,35 @@ from kinoscope.skeleton.skeleton_files import MAX_FRAMES, centre_cropped, read_s
 
 XSUB = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
 XSUB_120 = XSUB | frozenset(
-    (45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93)
+    (
+        45,
+        46,
+        47,
+        49,
+        50,
+        52,
+        53,
+        54,
+        55,
+        56,
+        57,
+        58,
+        59,
+        70,
+        74,
+        78,
+        80,
+        81,
+        82,
+        83,
+        84,
+        85,
+        86,
+        89,
+        91,
+        92,
+        93,
+    )
     + (94, 95, 97, 98, 100, 103)
 )
 
@@ -81,7 +109,14 @@ def _read(job: tuple[Path, bool]) -> np.ndarray | str:
 
 
 def convert(
-    folder: Path, names: Sequence[str], labels: Sequence[int], target: Path, part: str, *, shortened: bool = False, workers: int = 0
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[int],
+    target: Path,
+    part: str,
+    *,
+    shortened: bool = False,
+    workers: int = 0,
 ) -> dict[str, str]:
     """Writes `<part>_data.npy` (N, 3, 300, 25, 2) and `<part>_label.pkl`; returns the files left out, with why."""
     jobs = [(folder / name, shortened) for name in names]

@@ -58,7 +58,9 @@ def read(path: str | Path) -> dict[str, Tensor]:
     return {name.split("module.")[-1]: value for name, value in state.items()}
 
 
-def drop(state: Mapping[str, Tensor], ignored: Sequence[str]) -> tuple[dict[str, Tensor], list[tuple[str, str]]]:
+def drop(
+    state: Mapping[str, Tensor], ignored: Sequence[str]
+) -> tuple[dict[str, Tensor], list[tuple[str, str]]]:
     """Without the names that start with one of `ignored`; and (prefix, name) of those left out, in order."""
     kept, left = dict(state), []
     for prefix in ignored:

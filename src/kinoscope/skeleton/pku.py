@@ -44,12 +44,16 @@ def clip_text(rows: list[list[float]], length: int) -> str:
 def cut(sequence: Path, labels: Path, part: int) -> Iterator[tuple[str, str]]:
     """(file name, text) of every labelled clip of one video."""
     try:
-        rows = [[float(v) for v in line.split()] for line in sequence.read_text().splitlines() if line.strip()]
+        rows = [
+            [float(v) for v in line.split()] for line in sequence.read_text().splitlines() if line.strip()
+        ]
         marks = [
             [float(v) for v in line.split(",")] for line in labels.read_text().splitlines() if line.strip()
         ]
     except (OSError, ValueError) as error:
-        raise KinoscopeError("the sequence or its labels cannot be read", file=sequence, value=str(error)) from error
+        raise KinoscopeError(
+            "the sequence or its labels cannot be read", file=sequence, value=str(error)
+        ) from error
     if any(len(row) < 150 for row in rows):
         raise KinoscopeError("a frame has fewer than 150 numbers", file=sequence)
     fields = video_fields(sequence.stem, part)

@@ -39,7 +39,11 @@ def read_skeleton(path: str | Path, *, shortened: bool = False) -> np.ndarray:
                     raise IndexError
                 if joints < JOINTS and body < BODIES:
                     raise KinoscopeError(
-                        "a body has too few joints", file=path, field=f"line {at}", value=joints, remedy="NTU files list 25"
+                        "a body has too few joints",
+                        file=path,
+                        field=f"line {at}",
+                        value=joints,
+                        remedy="NTU files list 25",
                     )
                 if body < BODIES:
                     spots.append((frame, body))
@@ -49,7 +53,10 @@ def read_skeleton(path: str | Path, *, shortened: bool = False) -> np.ndarray:
     except (IndexError, ValueError) as error:
         what = "is empty" if not any(lines) else "is cut off or malformed"
         raise KinoscopeError(
-            f"the skeleton file {what}", file=path, field=f"line {min(at + 1, len(lines))}", remedy="fetch it again"
+            f"the skeleton file {what}",
+            file=path,
+            field=f"line {min(at + 1, len(lines))}",
+            remedy="fetch it again",
         ) from error
     if not np.isfinite(values).all():
         raise KinoscopeError("a joint is not a finite number", file=path, remedy="leave this file out")

@@ -29,4 +29,6 @@ def stream(x_NCTVM: Tensor, name: str, layout: Layout = NTU_25) -> Tensor:
         children, parents = map(list, zip(*layout.bone_pairs, strict=True))
         out[..., children, :] = x_NCTVM[..., children, :] - x_NCTVM[..., parents, :]
         return out
-    raise KinoscopeError("there is no such stream", field="stream", value=name, remedy=f"one of {', '.join(STREAMS)}")
+    raise KinoscopeError(
+        "there is no such stream", field="stream", value=name, remedy=f"one of {', '.join(STREAMS)}"
+    )

@@ -76,7 +76,9 @@ def pipelines(case: Case) -> Outputs:
             assert call["feeder"] == "single"
             kinds = [""]
         for j, extreme in enumerate(kinds):
-            outputs[f"y/{i}/{j}"] = _one(clip, augment.draw_view(source, clip.shape, extreme=extreme, **common))
+            outputs[f"y/{i}/{j}"] = _one(
+                clip, augment.draw_view(source, clip.shape, extreme=extreme, **common)
+            )
         if f"label/{i}" in case.expected:
             outputs[f"label/{i}"] = _label(case, call["index"])
     return outputs
@@ -202,7 +204,9 @@ def schedule(case: Case) -> Outputs:
     for i, s in enumerate(checked(case.hyperparameters, {"schedules"})["schedules"]):
         checked(s, {"optimizer", "base_lr", "step", "num_epoch"})
         epochs = range(1, s["num_epoch"] + 1)
-        outputs[f"lr/{i}"] = np.array([learning_rate(s["base_lr"], s["step"], e, s["optimizer"]) for e in epochs])
+        outputs[f"lr/{i}"] = np.array(
+            [learning_rate(s["base_lr"], s["step"], e, s["optimizer"]) for e in epochs]
+        )
     return outputs
 
 

@@ -173,7 +173,9 @@ def checkpoint(case: Case) -> Outputs:
 
         for name, value in target.named_parameters():
             if official.official_name(name).startswith("encoder_q.fc"):
-                value.copy_(torch.from_numpy(vectorkit.fill(official.official_name(name), tuple(value.shape))))
+                value.copy_(
+                    torch.from_numpy(vectorkit.fill(official.official_name(name), tuple(value.shape)))
+                )
     missing = official.load(target, read, ignored, fresh=("encoder_q.fc",))
     left = official.drop(read, ignored)[1]
     target.eval()

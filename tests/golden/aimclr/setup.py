@@ -15,7 +15,14 @@ from kinoscope.skeleton.models import AimCLR, Classifier, CrosSCLR, Encoder, Enc
 from kinoscope.skeleton.official import load, official_name
 
 MODEL_ARGS = {"pretrain", "feature_dim", "queue_size", "momentum", "Temperature", "mlp", "in_channels"}
-MODEL_ARGS |= {"hidden_channels", "hidden_dim", "num_class", "dropout", "graph_args", "edge_importance_weighting"}
+MODEL_ARGS |= {
+    "hidden_channels",
+    "hidden_dim",
+    "num_class",
+    "dropout",
+    "graph_args",
+    "edge_importance_weighting",
+}
 MODEL_ARGS |= {"base_encoder"}
 CONTRASTIVE = {"AimCLR": AimCLR, "SkeletonCLR": SkeletonCLR, "CrosSCLR": CrosSCLR}
 
@@ -108,13 +115,16 @@ def tensors(case: Case) -> dict[str, Tensor]:
 
 def gradient_norms(model: nn.Module) -> Outputs:
     return {
-        f"grad_norm/{official_name(n)}": p.grad.norm().numpy() for n, p in model.named_parameters() if p.grad is not None
+        f"grad_norm/{official_name(n)}": p.grad.norm().numpy()
+        for n, p in model.named_parameters()
+        if p.grad is not None
     }
 
 
 def state_norms(model: nn.Module, prefix: str) -> Outputs:
     return {
-        f"{prefix}/{official_name(n)}": np.float64(v.detach().double().norm()) for n, v in model.state_dict().items()
+        f"{prefix}/{official_name(n)}": np.float64(v.detach().double().norm())
+        for n, v in model.state_dict().items()
     }
 
 

@@ -29,9 +29,7 @@ def _optimizer(parameters: Any, args: dict[str, Any]) -> torch.optim.Optimizer:
 
 
 def _rate(optimizer: torch.optim.Optimizer, args: dict[str, Any], epoch: int) -> float:
-    lr = learning_rate(
-        args.get("base_lr", 0.01), args.get("step", []), epoch, args.get("optimizer", "SGD")
-    )
+    lr = learning_rate(args.get("base_lr", 0.01), args.get("step", []), epoch, args.get("optimizer", "SGD"))
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
@@ -39,7 +37,8 @@ def _rate(optimizer: torch.optim.Optimizer, args: dict[str, Any], epoch: int) ->
 
 def trajectory(case: Case) -> Outputs:
     hyper = checked(
-        case.hyperparameters, {"model", "model_args", "epochs", "batches_per_epoch", "batch_size", "train_args"}
+        case.hyperparameters,
+        {"model", "model_args", "epochs", "batches_per_epoch", "batch_size", "train_args"},
     )
     args, size = checked(hyper["train_args"], TRAIN_ARGS), hyper["batch_size"]
     model: Any = model_of(case).train()
