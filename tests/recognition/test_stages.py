@@ -11,6 +11,7 @@ import torch
 
 from kinoscope.engine.folder import train_stages
 from kinoscope.errors import KinoscopeError
+from kinoscope.models import load
 from kinoscope.recipe import published, to_yaml, validate
 from kinoscope.recognition.data import Clips, open_source
 from kinoscope.recognition.settings import RecognitionSettings
@@ -49,10 +50,9 @@ def recipe(videos: Path, kind: str) -> RecognitionSettings:
         "task": "recognition",
         "data": {"kind": "videos", "train": str(videos), "test": str(videos)},
         "model": {"kind": kind, **TINY, **more},
-        "train": {
-            name: QUICK
-            for name in ("prepare_global", "prepare_local", "stage1", "stage2", "stage3", "single")
-        },
+        "train": dict.fromkeys(
+            ("prepare_global", "prepare_local", "stage1", "stage2", "stage3", "single"), QUICK
+        ),
     }
     return validate(RecognitionSettings, values)
 
@@ -62,6 +62,13 @@ def test_every_stage_runs(videos: Path, tmp_path: Path, kind: str) -> None:
     settings = recipe(videos, kind)
     final = train_stages(stages(settings), tmp_path / "run", to_yaml(settings), resume=False, quiet=True)
     assert 0 <= final["top1"] <= 100
+    model = load(tmp_path / "run")
+    again = model.evaluate(tmp_path / "evaluation")
+    assert again["top1"] == final["top1"]
+    assert again["mAP"] == pytest.approx(final["mAP"])
+    seen = model.predict(videos / "run" / "0.avi")
+    assert sum(c["score"] for c in seen["classes"]) == pytest.approx(1)
+    assert len(seen["windows"]) == 2
 
 
 def test_a_stage_without_its_predecessor_says_so(videos: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +50,10 @@ def layer_macs(module: nn.Module, x: Tensor, output: Any) -> int:
 def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
     """G multiply-accumulates a frame of the four parts of an AdaFocus (or V2), and `total` of a clip."""
     model.eval()
-    size = model.input_size
+    size, patch_size = cast(int, model.input_size), cast(int, model.patch_size)
     images = torch.zeros(1, frames, 3, size, size)
-    maps, vectors = model.glance(images)  # type: ignore[operator]
-    patch = torch.zeros(1, 3, model.patch_size, model.patch_size)
+    maps, _ = model.glance(images)  # type: ignore[operator]
+    patch = torch.zeros(1, 3, patch_size, patch_size)
     features = torch.zeros(1, frames, _width(model))
     policy = getattr(model, "acting", None)
     run_policy = (
@@ -61,11 +61,10 @@ def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
         if policy is not None
         else lambda: model.policy(maps)  # type: ignore[operator]
     )
-    critic = 0 if policy is None else frames * policy.critic.in_features
     parts = {
         "global": macs(lambda: model.glance(images[:, :1]), model),  # type: ignore[operator]
         "local": macs(lambda: model.local_cnn(patch), model),  # type: ignore[operator]
-        "policy": (macs(run_policy, model) + critic) / frames,
+        "policy": macs(run_policy, model) / frames,
         "classifier": macs(lambda: model.classifier(features), model) / frames,  # type: ignore[operator]
     }
     out = {name: float(value) / 1e9 for name, value in parts.items()}

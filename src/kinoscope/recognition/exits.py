@@ -29,7 +29,8 @@ def certainty(logits_NKC: Tensor, criterion: Criterion) -> Tensor:
 def thresholds(train_NKC: Tensor, q: float, criterion: Criterion = "confidence") -> Tensor:
     """Threshold of every step [K] for the budget parameter q, from the training clips' logits.
 
-    The share that leaves at step k = 1..K is proportional to q^k. Going through the steps, the threshold is the
+    The share that leaves at step k = 1..K is proportional to q^k. Going through the steps, the threshold
+    is the
     certainty of the last of the floor(N * share) most certain clips that are still there.
     """
     sure = certainty(train_NKC, criterion)
@@ -52,7 +53,8 @@ def thresholds(train_NKC: Tensor, q: float, criterion: Criterion = "confidence")
 
 @dataclass(frozen=True)
 class Exits:
-    """step [N] (0-based) at which each clip leaves, leaving [K] clips a step, their logits [N, C], mean cost."""
+    """step [N] (0-based) at which each clip leaves, leaving [K] clips a step, their logits [N, C], mean
+    cost."""
 
     step: Tensor
     leaving: Tensor
@@ -66,7 +68,8 @@ def leave(
     costs_K: Sequence[float],
     criterion: Criterion = "confidence",
 ) -> Exits:
-    """Every clip leaves at the first step whose certainty reaches its threshold. costs: of leaving at step k."""
+    """Every clip leaves at the first step whose certainty reaches its threshold. costs: of leaving at step
+    k."""
     passed = certainty(logits_NKC, criterion) >= thresholds_K
     passed[:, -1] = True
     step = passed.float().argmax(1)

@@ -1,4 +1,5 @@
-"""Names of the official checkpoints <-> ours; the only file of the room that knows the former (spec 2, 10, 11).
+"""Names of the official checkpoints <-> ours; the only file of the room that knows the former (spec 2, 10,
+11).
 
 Official files are dicts: `model_state_dict` (everything), `glancer`, `focuser`, `fc`, `policy`.
 """
@@ -22,7 +23,8 @@ Rename = Callable[[str], str]
 
 
 def _policy_name(name: str, prefix: str, flat: bool) -> str:
-    """`encoder.3.weight` -> `<prefix>state_encoder.3.weight`; the flat encoder's own first Flatten is not counted."""
+    """`encoder.3.weight` -> `<prefix>state_encoder.3.weight`; the flat encoder's own first Flatten is not
+    counted."""
     head, _, rest = name.partition(".")
     if head == "encoder":
         index, _, leaf = rest.partition(".")
@@ -49,7 +51,8 @@ def local_names(module: nn.Module, prefix: str = "net.") -> dict[str, str]:
 
 
 def tsm_global_names(module: nn.Module, prefix: str = "net.") -> dict[str, str]:
-    """Of part 2's GlobalCNN: flat `conv` sequences, the head without dropout, shifted convolutions below `net`."""
+    """Of part 2's GlobalCNN: flat `conv` sequences, the head without dropout, shifted convolutions below
+    `net`."""
     shifted = {name for name, part in module.named_modules() if isinstance(part, ShiftedConv2d)}
     out = {}
     for name in module.state_dict():

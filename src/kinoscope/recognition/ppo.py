@@ -1,10 +1,12 @@
 """Proximal policy optimisation as AdaFocus uses it (section 3.3; specification 4.2-4.4, 11.5).
 
-Episodes are the T decisions of a clip; a batch holds B of them. With one pass over the memory and equal copies
+Episodes are the T decisions of a clip; a batch holds B of them. With one pass over the memory and equal
+copies
 the ratio is 1, so clipping acts only where the old log-probabilities come from elsewhere.
 
 What differs from the official code:
-1. The reward `padding`, whose official version crashes, is the chosen confidence less that with zeros in place
+1. The reward `padding`, whose official version crashes, is the chosen confidence less that with zeros in
+   place
    of the local feature.
 """
 
@@ -23,7 +25,8 @@ REWARDS = ("random", "padding", "prev", "conf")
 
 @dataclass(frozen=True)
 class Memory:
-    """One rollout: states [T, B, D, M, M], actions [T, B] or [T, B, 2], old log-probabilities, rewards [T, B]."""
+    """One rollout: states [T, B, D, M, M], actions [T, B] or [T, B, 2], old log-probabilities, rewards [T,
+    B]."""
 
     states: Tensor
     actions: Tensor

@@ -1,7 +1,8 @@
 """Which frames of a video are looked at (specification 7.4, 11.7). Indices are 1-based, as frame files are.
 
 What differs from the official code:
-1. Random choices come from the generator that is given: a numpy Generator, or a legacy RandomState for parity.
+1. Random choices come from the generator that is given: a numpy Generator, or a legacy RandomState for
+   parity.
 """
 
 from __future__ import annotations
@@ -69,5 +70,6 @@ def sth_train_indices(frames: int, segments: int, generator: Draws) -> Indices:
 
 
 def sth_val_indices(frames: int, segments: int) -> Indices:
-    """Something-Something: the middle frames; the first frame throughout where there are not more than segments."""
+    """Something-Something: the middle frames; the first frame throughout where there are not more than
+    segments."""
     return centred(frames, segments) if frames > segments else np.ones(segments, np.int64)

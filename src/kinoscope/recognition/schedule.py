@@ -1,7 +1,8 @@
 """Learning rates per epoch (specification 6.1).
 
 What differs from the official code:
-1. Nothing: the rates are set once an epoch, and epochs run from 0 to E inclusive, the last at rate 0 under `cos`.
+1. Nothing: the rates are set once an epoch, and epochs run from 0 to E inclusive, the last at rate 0 under
+   `cos`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def epoch_rate(
 
 
 def base_rates(train_stage: int, backbone_lr: float, fc_lr: float) -> list[float]:
-    """Base rates of the official parameter groups: stage 0 glancer, focuser, classifier; 1 focuser, classifier;
+    """Base rates of the official parameter groups: stage 0 glancer, focuser, classifier; 1 focuser,
+    classifier;
     3 classifier."""
     groups = {0: [backbone_lr, backbone_lr, fc_lr], 1: [backbone_lr, fc_lr], 3: [fc_lr]}
     if train_stage not in groups:

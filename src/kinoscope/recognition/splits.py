@@ -1,7 +1,8 @@
 """Split files, class files and folder layouts of the published data sets (specification 7.1-7.3, 11.7).
 
 What differs from the official code:
-1. The labels of a clip are in ascending order, all of them; the random order of the official code is drawn only
+1. The labels of a clip are in ascending order, all of them; the random order of the official code is drawn
+   only
    where `official_order` is asked for.
 2. Faults name the file and the line.
 """

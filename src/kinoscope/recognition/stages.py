@@ -2,7 +2,8 @@
 
 What differs from the official code (specification 13):
 1. Every stage resumes truly, PPO's optimiser included.
-2. Stage 1 is judged with centre windows by default; `validation_windows: random` is the official, noisy score.
+2. Stage 1 is judged with centre windows by default; `validation_windows: random` is the official, noisy
+   score.
 3. mAP counts all labels of a clip where it has several.
 """
 
@@ -89,6 +90,7 @@ class RecognitionStage(Stage):
     """What all stages share: data, rates, validation."""
 
     headline = "score"
+    settings: StageSettings
 
     def __init__(self, settings: RecognitionSettings, name: str, train: StageSettings) -> None:
         self.recipe, self.name, self.settings = settings, name, train
@@ -275,7 +277,12 @@ class SingleStage(RecognitionStage):
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         settings = cast(V2Model | UniModel, self.recipe.model)
-        families = ("global_cnn.", "local_cnn.", ("policy.", "temporal_policy.", "spatial_policy."), "")
+        families: tuple[str | tuple[str, ...], ...] = (
+            "global_cnn.",
+            "local_cnn.",
+            ("policy.", "temporal_policy.", "spatial_policy."),
+            "",
+        )
         left, groups = dict(model.named_parameters()), []
         for family, factor in zip(families, settings.multipliers, strict=True):
             names = [name for name in left if name.startswith(family)]

@@ -19,7 +19,8 @@ Model = AdaFocus | AdaFocusTsm
 
 
 def set_stage_mode(model: Model, stage: int) -> None:
-    """0: everything trains. 1: all but the glancer. 2: eval, but the policies. 3: the classifier alone (part 2:
+    """0: everything trains. 1: all but the glancer. 2: eval, but the policies. 3: the classifier alone
+    (part 2:
     the dropout alone, its normalisation staying in eval mode)."""
     model.train(stage in (0, 1))
     if stage == 1:

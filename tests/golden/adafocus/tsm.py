@@ -33,7 +33,7 @@ AROUND = {
 
 def build(case: Case) -> tuple[AdaFocusTsm, dict[str, str]]:
     model = AdaFocusTsm(case.hyperparameters["num_classes"], **settings(case, MODEL, AROUND))
-    names = {o: t for o, t in model_names(model).items()}
+    names = model_names(model)
     load_named(model, weights(case), names)
     if model.has_policy:
         for part in (model.policy, model.acting):

@@ -4,7 +4,8 @@ Wang et al., ICCV 2021, section 3 (specification 1-5). Shapes: B clips, T frames
 D = 1280 channels and M side of the glancer's map, C classes, F features of a frame.
 
 What differs from the official code:
-1. The T decisions of the policy come first and all windows then pass through LocalCNN as one batch: results are
+1. The T decisions of the policy come first and all windows then pass through LocalCNN as one batch:
+   results are
    the same, since no decision depends on what LocalCNN saw.
 2. Frozen parts run without gradient.
 3. `consensus: fc` works in stage 1 with and without AMP.
@@ -168,7 +169,8 @@ def rollout(
 ) -> Rollout:
     """Every decision of a batch of clips, its confidence and that of the baseline (specification 4.4).
 
-    baseline: random windows of the same frames at the given corners; None: zeros in place of the local vector.
+    baseline: random windows of the same frames at the given corners; None: zeros in place of the local
+    vector.
     The chosen and the random windows pass through LocalCNN in one batch.
     """
     if not isinstance(model.classifier, GruClassifier):

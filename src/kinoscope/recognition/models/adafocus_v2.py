@@ -1,6 +1,7 @@
 """AdaFocus V2: the window is differentiable, so one stage of ordinary training does.
 
-Wang et al., CVPR 2022 (specification 12.1). Shapes: B clips, T frames, S frame side, P window side, C classes.
+Wang et al., CVPR 2022 (specification 12.1). Shapes: B clips, T frames, S frame side, P window side, C
+classes.
 
 What differs from the official code:
 1. `backbone_weights` are given by the caller; nothing is downloaded.
@@ -86,7 +87,8 @@ class AdaFocusV2(nn.Module):
         return self.local_cnn(windows).unflatten(0, frames_BT3SS.shape[:2])
 
     def forward(self, frames_BT3SS: Tensor, positions_BT2: Tensor | None = None) -> dict[str, Tensor]:
-        """`logits` [B, T, C] after every frame, `global_logits` and `local_logits` of single frames [B, T, C],
+        """`logits` [B, T, C] after every frame, `global_logits` and `local_logits` of single frames [B, T,
+        C],
         `positions` [B, T, 2]: the given ones, or the policy's."""
         maps, vectors = self.glance(frames_BT3SS)
         positions = self.policy(maps.detach()) if positions_BT2 is None else positions_BT2

@@ -1,6 +1,7 @@
 """From a sequence of frame features to class scores at every step.
 
-GruClassifier and LinearClassifier: AdaFocus section 3.2 (specification 3.5, 3.6). PoolingClassifier: AdaFocus V2,
+GruClassifier and LinearClassifier: AdaFocus section 3.2 (specification 3.5, 3.6). PoolingClassifier:
+AdaFocus V2,
 after FrameExit (12.1). Shapes: B clips, T frames, F features, H hidden, C classes.
 
 What differs from the official code:

@@ -31,7 +31,7 @@ class ActorCritic(nn.Module):
         """Distribution of actions given GRU outputs [..., H]."""
 
     @abstractmethod
-    def greedy(self, hidden: Tensor) -> Tensor:
+    def greedy(self, dist: Distribution) -> Tensor:
         """The action taken when nothing is explored."""
 
     def hidden_states(self, states_TBDMM: Tensor, before_BH: Tensor | None = None) -> Tensor:
@@ -52,7 +52,7 @@ class ActorCritic(nn.Module):
         """
         hidden = self.hidden_states(states_TBDMM)
         dist = self.distribution(hidden)
-        actions = self.bounded(dist.sample()) if explore else self.greedy(hidden)
+        actions = self.bounded(dist.sample()) if explore else self.greedy(dist)
         return actions, dist.log_prob(actions)
 
     def bounded(self, actions: Tensor) -> Tensor:
@@ -83,8 +83,9 @@ class DiscretePolicy(ActorCritic):
     def distribution(self, hidden: Tensor) -> Categorical:
         return Categorical(self.probabilities(hidden))
 
-    def greedy(self, hidden: Tensor) -> Tensor:
-        return self.probabilities(hidden).argmax(-1)
+    def greedy(self, dist: Distribution) -> Tensor:
+        assert isinstance(dist, Categorical)
+        return dist.probs.argmax(-1)
 
 
 class ContinuousPolicy(ActorCritic):
@@ -96,11 +97,11 @@ class ContinuousPolicy(ActorCritic):
         self.std = std
 
     def distribution(self, hidden: Tensor) -> Independent:
-        mean = self.greedy(hidden)
+        mean = self.actor(hidden).sigmoid()
         return Independent(Normal(mean, torch.full_like(mean, self.std)), 1)
 
-    def greedy(self, hidden: Tensor) -> Tensor:
-        return self.actor(hidden).sigmoid()
+    def greedy(self, dist: Distribution) -> Tensor:
+        return dist.mean
 
     def bounded(self, actions: Tensor) -> Tensor:
         return actions.clamp(0, 1)

@@ -1,6 +1,7 @@
 """AdaFocus-TSM for Something-Something: two frame sets, temporal shifts, one window a clip.
 
-AdaFocus, ICCV 2021, section 4.3 (specification 11). Shapes: B clips, Tg frames of the glancer, Tf of the focuser,
+AdaFocus, ICCV 2021, section 4.3 (specification 11). Shapes: B clips, Tg frames of the glancer, Tf of the
+focuser,
 V = `video_div` decisions a clip, C classes.
 
 What differs from the official code:
@@ -130,7 +131,8 @@ def rollout(
     baseline_corners_VB2: Tensor,
     explore: bool = True,
 ) -> tuple[Tensor, Choice, Tensor, Tensor, Tensor]:
-    """States, choice, logits [B, C], those of the random window, and the reward [B] (their confidences' difference)."""
+    """States, choice, logits [B, C], those of the random window, and the reward [B] (their confidences'
+    difference)."""
     states, global_logits = model.glance(glancer_BT3SS)
     choice = model.choose(states, explore)
     both = torch.cat([choice.corners, baseline_corners_VB2.to(choice.corners.device)], 1)
@@ -148,11 +150,14 @@ def optimizer_groups(
     weight_decay: float = 1e-4,
     official_defect: bool = False,
 ) -> list[dict[str, object]]:
-    """The six groups of the official optimiser: first convolution weight and bias, other convolutions' weights
+    """The six groups of the official optimiser: first convolution weight and bias, other convolutions'
+    weights
     and biases, batch norms, classifier.
 
-    official_defect: as released, the schedule reaches the first two groups alone (the second is empty), so all
-    but the first convolution keeps the rate 0. Otherwise LocalCNN trains at backbone_lr, the classifier at fc_lr.
+    official_defect: as released, the schedule reaches the first two groups alone (the second is empty), so
+    all
+    but the first convolution keeps the rate 0. Otherwise LocalCNN trains at backbone_lr, the classifier at
+    fc_lr.
     """
     groups: list[list[nn.Parameter]] = [[] for _ in range(5)]
     first = True

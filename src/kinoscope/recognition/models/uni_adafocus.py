@@ -61,7 +61,8 @@ class TemporalPolicy(nn.Module):
 
 
 class SpatialPolicy(nn.Module):
-    """Window (row, column, height, width) in [0, 1] of every glance [B, G, 4], by convolutions over the volume."""
+    """Window (row, column, height, width) in [0, 1] of every glance [B, G, 4], by convolutions over the
+    volume."""
 
     def __init__(self, channels: int = GLOBAL_WIDTH, map_size: int = 7, hidden: int = 128) -> None:
         super().__init__()
@@ -142,7 +143,8 @@ class UniAdaFocus(nn.Module):
         chosen_BG: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """`logits` [B, 2 G, C] of the exits, `global_logits` and `local_logits` [B, G, C], `weights` [B, G],
-        `windows` [B, L, 4], `frames` [B, G], and the surrogates' `temporal_logits`, `spatial_logits` [B, C]."""
+        `windows` [B, L, 4], `frames` [B, G], and the surrogates' `temporal_logits`, `spatial_logits` [B,
+        C]."""
         glances = self.glanced(frames_BL3SS)
         clips = len(glances)
         maps, vectors = self.global_cnn(glances.flatten(0, 1))
@@ -184,13 +186,15 @@ class UniAdaFocus(nn.Module):
 def surrogate(logits_BGC: Tensor, weights_BG: Tensor, draws: int = 128, removed: int = 5) -> Tensor:
     """Weighted mean of the glances' logits [B, C], 0, 1, .., removed - 1 glances left out by weighted draws.
 
-    The temporal policy learns through it: a glance that carries the class ought to have much weight. Mean over
+    The temporal policy learns through it: a glance that carries the class ought to have much weight. Mean
+    over
     `draws` samplings without replacement and over the numbers left out.
     """
     clips, glances = weights_BG.shape
+    removed = min(removed, glances)
     total = torch.zeros_like(logits_BGC[:, 0])
-    left_out = torch.multinomial(weights_BG.detach().repeat(draws, 1) + 1e-9, removed - 1)
-    left_out = left_out.view(draws, clips, removed - 1)
+    left_out = torch.multinomial(weights_BG.detach().repeat(draws, 1) + 1e-9, max(removed - 1, 1))
+    left_out = left_out.view(draws, clips, -1)
     for count in range(removed):
         keep = torch.ones(draws, clips, glances, device=weights_BG.device)
         keep.scatter_(2, left_out[:, :, :count], 0)
@@ -203,7 +207,8 @@ def surrogate(logits_BGC: Tensor, weights_BG: Tensor, draws: int = 128, removed:
 def uni_loss(
     learned: dict[str, Tensor], random: dict[str, Tensor], labels_B: Tensor, norm_ratio: float = 1.0
 ) -> Tensor:
-    """Five cross-entropies, learned and random pass summed and halved, plus norm_ratio * mean((size - 1)^2)."""
+    """Five cross-entropies, learned and random pass summed and halved, plus norm_ratio * mean((size -
+    1)^2)."""
     total = learned["logits"].new_zeros(())
     for out in (learned, random):
         for name in ("logits", "global_logits", "local_logits"):

@@ -55,7 +55,8 @@ def check_patch(patch: int, height: int, width: int) -> None:
 def corners(positions: Tensor, frame: int | tuple[int, int], patch: int) -> Tensor:
     """Corners [..., 2] (int64) of positions [..., 2]: floor(position * (frame - patch)) in float32.
 
-    frame: side of the frame, or (height, width), in pixels. The float32 product is part of the method: integer
+    frame: side of the frame, or (height, width), in pixels. The float32 product is part of the method:
+    integer
     arithmetic on the grid gives other corners for some sizes (specification 13.18).
     """
     height, width = (frame, frame) if isinstance(frame, int) else frame

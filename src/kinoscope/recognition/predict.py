@@ -1,0 +1,147 @@
+"""A trained recogniser: classes, where and when it looked, what that cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kinoscope.engine.files import write_json
+from kinoscope.engine.weights import Weights
+from kinoscope.errors import KinoscopeError
+from kinoscope.recognition.cost import part_costs
+from kinoscope.recognition.data import VIDEOS, Clips, Entry, open_source
+from kinoscope.recognition.metrics import mean_average_precision, top_k
+from kinoscope.recognition.models import AdaFocus, AdaFocusV2
+from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine
+from kinoscope.recognition.models.windows import corners
+from kinoscope.recognition.official import load_official as load_checkpoint
+from kinoscope.recognition.settings import RecognitionSettings
+from kinoscope.recognition.stages import build
+
+
+def load(weights: Weights, settings: RecognitionSettings) -> Recogniser:
+    """A recogniser from a weights folder."""
+    names = list(weights.about["labels"])
+    model = build(settings, len(names))
+    model.load_state_dict(weights.state)
+    return Recogniser(model, settings, names)
+
+
+def load_official(file: Path, settings: RecognitionSettings) -> Recogniser:
+    """A recogniser from an official checkpoint; the class names come from the recipe's data set."""
+    names = open_source(settings).classes
+    model = build(settings, len(names))
+    if not isinstance(model, AdaFocus):
+        raise KinoscopeError(
+            "official checkpoints are read for AdaFocus, parts 1 and 2",
+            file=file,
+            field="model.kind",
+            value=settings.model.kind,
+        )
+    loaded = load_checkpoint(model, file)
+    if lacking := {"global_cnn", "local_cnn", "classifier", "policy"} - set(loaded):
+        raise KinoscopeError(
+            f"this checkpoint lacks {', '.join(sorted(lacking))}",
+            file=file,
+            remedy="name it with start=[FILE] and train the later stages",
+        )
+    return Recogniser(model, settings, names)
+
+
+class Recogniser:
+    """`predict(video)` and `evaluate(folder)`."""
+
+    def __init__(self, model: nn.Module, settings: RecognitionSettings, labels: list[str]) -> None:
+        self.model, self.settings, self.labels = model.eval(), settings, labels
+
+    @torch.no_grad()
+    def steps(self, frames_T3SS: torch.Tensor) -> tuple[np.ndarray, list[int], list[list[int]]]:
+        """Logits [K, C] of every step, the order of the frames, and the windows' corners in that order."""
+        model, clip = self.model, frames_T3SS[None]
+        if isinstance(model, AdaFocus):
+            features, choice = model.features(clip)
+            assert choice is not None
+            out = model.classifier(features)
+            assert torch.is_tensor(out)
+            return out[0].numpy(), list(range(clip.shape[1])), choice.corners[:, 0].tolist()
+        if isinstance(model, AdaFocusV2):
+            order = coarse_to_fine(clip.shape[1])
+            seen = model(clip[:, order])
+            where = corners(seen["positions"][0], model.input_size, model.patch_size)
+            return seen["logits"][0].numpy(), order, where.tolist()
+        seen = model(clip)
+        chosen = seen["frames"][0]
+        action = seen["windows"][0][chosen]
+        size = self.settings.model.input_size
+        least = self.settings.model.smallest_window  # type: ignore[union-attr]
+        sides = action[:, 2:] * (size - least) + least
+        return seen["logits"][0].numpy(), chosen.tolist(), (action[:, :2] * (size - sides)).long().tolist()
+
+    def clips(self, entries: list[Entry]) -> Clips:
+        model = self.settings.model
+        return Clips(entries, model.num_segments, model.input_size)
+
+    def predict(self, path: str | Path, everything: bool = False) -> dict[str, Any]:
+        """Classes with probabilities, the windows in the order looked at, the step at which the answer settled."""
+        file = Path(path)
+        if not file.is_file() or file.suffix.lower() not in VIDEOS:
+            raise KinoscopeError("this is no video file", file=file, remedy="one of " + " ".join(VIDEOS))
+        logits, order, where = self.steps(self.clips([Entry(file, (0,))]).exact(0).frames)
+        p = torch.from_numpy(logits).softmax(-1).numpy()
+        best = p.argmax(1)
+        changes = np.nonzero(best != best[-1])[0]
+        ranked = p[-1].argsort()[::-1][: None if everything else 5]
+        result: dict[str, Any] = {
+            "input": str(file),
+            "classes": [{"label": self.labels[c], "score": float(p[-1, c])} for c in ranked],
+            "windows": [{"frame": f, "corner": c} for f, c in zip(order, where, strict=True)],
+            "settled_at_step": int(changes[-1] + 2) if len(changes) else 1,
+            "step_scores": p[:, best[-1]].tolist(),
+        }
+        if isinstance(self.model, AdaFocus | AdaFocusV2):
+            result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
+        return result
+
+    def evaluate(self, folder: Path) -> dict[str, Any]:
+        """mAP, top-1 and top-5 of the test videos, mAP after every step, cost a part, videos a second."""
+        source = open_source(self.settings)
+        clips, all_steps, labels, skipped = self.clips(source.test), [], [], {}
+        begin, network_s = time.perf_counter(), 0.0
+        for index in range(len(clips)):
+            try:
+                clip = clips.exact(index)
+            except KinoscopeError as error:
+                skipped[str(error.file)] = str(error)
+                continue
+            at = time.perf_counter()
+            all_steps.append(self.steps(clip.frames)[0])
+            network_s += time.perf_counter() - at
+            labels.append((*clip.labels, -1, -1)[:3])
+        if not labels:
+            raise KinoscopeError("not one test video can be read", field="data.test", value=len(skipped))
+        total_s = time.perf_counter() - begin
+        steps, truth = np.stack(all_steps), np.array(labels)
+        counted = truth if source.all_labels else truth[:, :1]
+        result: dict[str, Any] = {
+            "protocol": "all videos, one view, last step",
+            "mAP": mean_average_precision(steps[:, -1], counted),
+            "top1": top_k(steps[:, -1], truth[:, 0], 1),
+            "top5": top_k(steps[:, -1], truth[:, 0], 5),
+            "mAP_by_step": {
+                str(t + 1): mean_average_precision(steps[:, t], counted) for t in range(steps.shape[1])
+            },
+            "videos_per_s": len(labels) / total_s,
+            "videos_per_s_without_decoding": len(labels) / network_s,
+            "skipped": skipped,
+        }
+        if isinstance(self.model, AdaFocus | AdaFocusV2):
+            result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "evaluation.json", result)
+        np.savez_compressed(folder / "predictions.npz", logits=steps, labels=truth)
+        return result
