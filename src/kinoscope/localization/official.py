@@ -70,10 +70,10 @@ RULES: list[tuple[str, str]] = [
     *[(f"cls_head.{theirs}", f"cls_head.{ours}") for theirs, ours in _HEAD],
     *[(f"heatmap_head.{theirs}", f"cls_head.{ours}") for theirs, ours in _HEAD],
     *[(f"reg_head.{theirs}", f"reg_head.{ours}") for theirs, ours in _HEAD],
-    ("cls_head.cls_head.conv.", "cls_head.output."),
-    ("heatmap_head.heatmap_head.conv.", "cls_head.output."),
-    ("reg_head.offset_head.conv.", "reg_head.output."),
-    ("reg_head.dist_head.conv.", "reg_head.output."),
+    ("cls_head.cls_head.conv.", "cls_head.tower.output."),
+    ("heatmap_head.heatmap_head.conv.", "cls_head.tower.output."),
+    ("reg_head.offset_head.conv.", "reg_head.tower.output."),
+    ("reg_head.dist_head.conv.", "reg_head.tower.output."),
     ("reg_head.scale.{}.scale", "reg_head.scales.{}"),
 ]
 # entries that their constructor computes, and ours too, without storing them
@@ -118,7 +118,7 @@ def official_name(ours: str, model: nn.Module) -> str:
         for name in _translate(ours, _TO_OFFICIAL)
         if name.startswith("heatmap_head.") == (reg_head is None and ours.startswith("cls_head."))
     ]
-    if "reg_head.output" in ours:
+    if "reg_head.tower.output" in ours:
         wanted = "dist_head" if isinstance(reg_head, BoundaryDistributionHead) else "offset_head"
         names = [name for name in names if wanted in name]
     if ".mlp." in ours:

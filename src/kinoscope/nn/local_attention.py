@@ -9,6 +9,8 @@ S keys that a block sees, O offsets -reach..reach.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,4 +63,27 @@ def _split_heads(x_NTD: Tensor, heads: int) -> Tensor:
 
 def _slabs(x_BTD: Tensor, span: int, block: int) -> Tensor:
     """Overlapping pieces [B * N, span, D] that begin every `block` steps."""
+    if x_BTD.requires_grad and span <= 2 * block:
+        slabs: Tensor = _Slabs.apply(x_BTD, span, block)
+        return slabs
     return x_BTD.unfold(1, span, block).transpose(2, 3).flatten(0, 1)
+
+
+class _Slabs(torch.autograd.Function):
+    """`_slabs` where a step lies in at most two pieces: its gradient is then three sums of whole strips."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, span: int, block: int) -> Tensor:
+        ctx.shape, ctx.block = x_BTD.shape, block
+        return x_BTD.unfold(1, span, block).transpose(2, 3).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad_MSD: Tensor) -> tuple[Tensor, None, None]:
+        batch, _, width = ctx.shape
+        span, block = grad_MSD.shape[1], ctx.block
+        grad_BNSD = grad_MSD.reshape(batch, -1, span, width)
+        blocks = grad_BNSD.shape[1]
+        grad_BND = grad_MSD.new_zeros(batch, blocks + 1, block, width)
+        grad_BND[:, :-1] = grad_BNSD[:, :, :block]
+        grad_BND[:, 1:, : span - block] += grad_BNSD[:, :, block:]
+        return grad_BND.flatten(1, 2)[:, : (blocks - 1) * block + span], None, None

@@ -8,14 +8,29 @@ Shape suffixes: B batch, T time, C channels in, D channels out, K kernel.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+SMALL = 20480  # elements of one sequence up to which torch has only a slow kernel for convolutions
 
 
 def _as_image(x_BTC: Tensor) -> Tensor:
     """x_BTC as a channels-last image [B, C, 1, T], without a copy."""
     return x_BTC.transpose(1, 2).unsqueeze(2)
+
+
+def _through_onednn(x_BTC: Tensor) -> bool:
+    """Whether a convolution of x runs in oneDNN and nothing is being traced for export."""
+    return (
+        x_BTC.device.type == "cpu"
+        and x_BTC.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and (x_BTC.shape[0] > 1 or x_BTC.numel() > SMALL)
+    )
 
 
 def pointwise(x_BTC: Tensor, weight_DC: Tensor, bias_D: Tensor | None = None) -> Tensor:
@@ -25,7 +40,7 @@ def pointwise(x_BTC: Tensor, weight_DC: Tensor, bias_D: Tensor | None = None) ->
     make of processor, where `linear` runs in a BLAS library that halves them on some. The dilation, without
     effect on a kernel of one, keeps torch from choosing that library for convolutions too.
     """
-    if x_BTC.device.type != "cpu" or x_BTC.dtype != torch.float32 or torch.compiler.is_compiling():
+    if not _through_onednn(x_BTC):
         return F.linear(x_BTC, weight_DC, bias_D)
     image = F.conv2d(_as_image(x_BTC.contiguous()), weight_DC[:, :, None, None], bias_D, dilation=2)
     return image.squeeze(2).transpose(1, 2)
@@ -47,18 +62,64 @@ def conv_over_time(
     x_BTC: Tensor, weight_DCK: Tensor, bias_D: Tensor | None, stride: int = 1, groups: int = 1
 ) -> Tensor:
     """Convolution with zero padding of half a kernel: [B, T, C] -> [B, ceil(T / stride), D]."""
-    kernel = weight_DCK.shape[-1]
-    if kernel == 1 and groups == 1:
+    if weight_DCK.shape[-1] == 1 and groups == 1:
         return pointwise(x_BTC[:, ::stride], weight_DCK[:, :, 0], bias_D)
-    image = F.conv2d(
-        _as_image(x_BTC),
-        weight_DCK.unsqueeze(2),
-        bias_D,
-        stride=(1, stride),
-        padding=(0, kernel // 2),
-        groups=groups,
-    )
+    if groups == 1 and stride == 1 and torch.is_grad_enabled() and _through_onednn(x_BTC):
+        return _WideConv.apply(x_BTC, weight_DCK, bias_D)
+    return _convolve(x_BTC, weight_DCK, bias_D, stride, groups)
+
+
+def _convolve(
+    x_BTC: Tensor, weight_DCK: Tensor, bias_D: Tensor | None, stride: int = 1, groups: int = 1
+) -> Tensor:
+    pad = (0, weight_DCK.shape[-1] // 2)
+    image = F.conv2d(_as_image(x_BTC), weight_DCK.unsqueeze(2), bias_D, (1, stride), pad, groups=groups)
     return image.squeeze(2).transpose(1, 2)
+
+
+class _WideConv(torch.autograd.Function):
+    """Convolution at stride 1 whose weight gradient is one 1x1 gradient a tap.
+
+    oneDNN's gradient for wide kernels in channels-last layout runs at half the speed of that for 1x1 kernels.
+    Sequences are joined end to end with padding between them, so that a tap is a shift without a copy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_BTC: Tensor, weight_DCK: Tensor, bias_D: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x_BTC, weight_DCK)
+        return _convolve(x_BTC, weight_DCK, bias_D)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x_BTC, weight_DCK = ctx.saved_tensors
+        grad_x = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _gradients(grad_BTD, x_BTC, weight_DCK, data=True).squeeze(2).transpose(1, 2)
+        if ctx.needs_input_grad[1]:
+            kernel = weight_DCK.shape[-1]
+            pad = (0, 0, kernel // 2, kernel // 2)
+            x_1NC, grad_1ND = (F.pad(t, pad).flatten(0, 1).unsqueeze(0) for t in (x_BTC, grad_BTD))
+            steps = x_1NC.shape[1] - 2 * (kernel // 2)
+            middle_1ND = grad_1ND[:, kernel // 2 : kernel // 2 + steps]
+            one_tap_DC1 = weight_DCK[:, :, :1]  # its values do not matter
+            taps = [
+                _gradients(middle_1ND, x_1NC[:, tap : tap + steps], one_tap_DC1, data=False)[:, :, 0, 0]
+                for tap in range(kernel)
+            ]
+            grad_weight = torch.stack(taps, dim=2)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad_BTD.sum((0, 1))
+        return grad_x, grad_weight, grad_bias
+
+
+def _gradients(grad_BTD: Tensor, x_BTC: Tensor, weight_DCK: Tensor, data: bool) -> Tensor:
+    """Gradient of a convolution at stride 1: of its input as an image, or of its weight [D, C, 1, K]."""
+    kernel = weight_DCK.shape[-1]
+    dilation = [2, 2] if kernel == 1 else [1, 1]  # as in `pointwise`
+    images = (_as_image(grad_BTD.contiguous()), _as_image(x_BTC), weight_DCK.unsqueeze(2))
+    geometry = ([0], [1, 1], [0, kernel // 2], dilation, False, [0, 0], 1)
+    gradients = torch.ops.aten.convolution_backward(*images, *geometry, [data, not data, False])
+    return gradients[0] if data else gradients[1]
 
 
 class MaskedConv(nn.Module):

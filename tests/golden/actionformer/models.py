@@ -52,7 +52,7 @@ def model_eval(case: Case) -> Outputs:
     if case.hyperparameters.get("results"):
         from golden.actionformer.results import complete_inference
 
-        outputs |= complete_inference(case, config, model, output, video.shape[1])
+        outputs |= complete_inference(case, config, output, video.shape[1])
     return outputs
 
 

@@ -1,6 +1,11 @@
 """Heads, shared over the levels of the pyramid (specification 5, 11.3-11.5).
 
 Input lists of x_BTC and mask_BT; output a list of [B, T_l, ...]. Masked steps give logits and offsets of 0.
+
+The levels run as one sequence, with gaps of zeros between them as wide as a kernel reaches: small levels cost
+what their steps cost, and a weight is read and its gradient written once.
+
+Shape suffixes: B batch, S steps of all levels and gaps, T of a level, C channels, R bins.
 """
 
 from __future__ import annotations
@@ -32,12 +37,29 @@ class HeadShape:
     version: int = 1
 
 
-class Tower(nn.Module):
-    """The hidden layers of a head: convolution, norm, ReLU."""
+class JoinedLevels:
+    """Levels end to end: x_BSC, its mask_BS (False in gaps) and keep_S1 (0 in gaps, 1 elsewhere)."""
 
-    def __init__(self, shape: HeadShape) -> None:
+    def __init__(self, features: Levels, masks: Levels, gap: int) -> None:
+        self.lengths, self.gap = [x.shape[1] for x in features], gap
+        self.x_BSC = torch.cat([F.pad(x, (0, 0, 0, gap)) for x in features], dim=1)
+        self.mask_BS = torch.cat([F.pad(mask, (0, gap)) for mask in masks], dim=1)
+        steps = [torch.cat([x.new_ones(x.shape[1]), x.new_zeros(gap)]) for x in features]
+        self.keep_S1 = torch.cat(steps).unsqueeze(-1)
+
+    def split(self, y_BSD: Tensor) -> Levels:
+        """The levels of an output, without the gaps."""
+        pieces = y_BSD.split([length + self.gap for length in self.lengths], dim=1)
+        return [piece[:, :length] for piece, length in zip(pieces, self.lengths, strict=True)]
+
+
+class Tower(nn.Module):
+    """Hidden layers (convolution, norm, ReLU) and the output convolution."""
+
+    def __init__(self, shape: HeadShape, outputs: int) -> None:
         super().__init__()
         second = shape.version == 2
+        self.gap, self.skips = shape.kernel // 2, second
 
         def norm() -> nn.Module:
             return channel_norm(shape.channels) if shape.norm else nn.Identity()
@@ -46,24 +68,24 @@ class Tower(nn.Module):
             MaskedConv(shape.in_channels, shape.channels, 1, bias=not shape.norm) if second else None
         )
         self.projection_norm = norm() if second else None
-        self.convs, self.norms, self.skips = nn.ModuleList(), nn.ModuleList(), second
-        for layer in range(shape.layers - 1):
-            inputs = shape.in_channels if layer == 0 and not second else shape.channels
-            self.convs.append(MaskedConv(inputs, shape.channels, shape.kernel, bias=not shape.norm))
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        channels = shape.channels if second else shape.in_channels
+        for _ in range(shape.layers - 1):
+            self.convs.append(MaskedConv(channels, shape.channels, shape.kernel, bias=not shape.norm))
             self.norms.append(norm())
+            channels = shape.channels
+        self.output = MaskedConv(channels, outputs, shape.kernel)
 
-    def forward(self, x_BTC: Tensor, mask_BT: Tensor) -> Tensor:
+    def forward(self, features: Levels, masks: Levels) -> Levels:
+        """Masked outputs [B, T_l, outputs] of every level."""
+        joined = JoinedLevels(features, masks, self.gap)
+        x_BSC, mask_BS, keep_S1 = joined.x_BSC, joined.mask_BS, joined.keep_S1
         if self.projection is not None and self.projection_norm is not None:
-            x_BTC = F.relu(self.projection_norm(self.projection(x_BTC, mask_BT)[0]))
+            x_BSC = F.relu(self.projection_norm(self.projection(x_BSC, mask_BS)[0])) * keep_S1
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            y_BTC = F.relu(norm(conv(x_BTC, mask_BT)[0]))
-            x_BTC = y_BTC + x_BTC if self.skips and layer % 2 else y_BTC
-        return x_BTC
-
-
-def output_conv(shape: HeadShape, channels: int) -> MaskedConv:
-    width = shape.in_channels if shape.layers == 1 and shape.version == 1 else shape.channels
-    return MaskedConv(width, channels, shape.kernel)
+            y_BSC = F.relu(norm(conv(x_BSC, mask_BS)[0])) * keep_S1
+            x_BSC = y_BSC + x_BSC if self.skips and layer % 2 else y_BSC
+        return joined.split(self.output(x_BSC, mask_BS)[0])
 
 
 def prior_bias(probability: float) -> float:
@@ -78,14 +100,15 @@ class ClassificationHead(nn.Module):
         self, shape: HeadShape, classes: int, prior: float = 0.01, empty_classes: Sequence[int] = ()
     ) -> None:
         super().__init__()
-        self.tower, self.output = Tower(shape), output_conv(shape, classes)
-        assert self.output.bias is not None
-        nn.init.constant_(self.output.bias, prior_bias(prior) if prior > 0 else 0.0)
+        self.tower = Tower(shape, classes)
+        bias = self.tower.output.bias
+        assert bias is not None
+        nn.init.constant_(bias, prior_bias(prior) if prior > 0 else 0.0)
         with torch.no_grad():
-            self.output.bias[list(empty_classes)] = prior_bias(EMPTY_PRIOR)
+            bias[list(empty_classes)] = prior_bias(EMPTY_PRIOR)
 
     def forward(self, features: Levels, masks: Levels) -> Levels:
-        return [self.output(self.tower(x, m), m)[0] for x, m in zip(features, masks, strict=True)]
+        return self.tower(features, masks)
 
 
 class RegressionHead(nn.Module):
@@ -93,14 +116,12 @@ class RegressionHead(nn.Module):
 
     def __init__(self, shape: HeadShape, levels: int) -> None:
         super().__init__()
-        self.tower, self.output = Tower(shape), output_conv(shape, 2)
+        self.tower = Tower(shape, 2)
         self.scales = nn.ParameterList(torch.ones(()) for _ in range(levels))
 
     def forward(self, features: Levels, masks: Levels) -> Levels:
-        return [
-            F.relu(self.output(self.tower(x, m), m)[0] * scale)
-            for x, m, scale in zip(features, masks, self.scales, strict=True)
-        ]
+        outputs = self.tower(features, masks)
+        return [F.relu(out_BT2 * scale) for out_BT2, scale in zip(outputs, self.scales, strict=True)]
 
 
 class BoundaryDistributionHead(nn.Module):
@@ -112,16 +133,16 @@ class BoundaryDistributionHead(nn.Module):
     def __init__(self, shape: HeadShape, levels: int, reg_max: int = 16) -> None:
         super().__init__()
         self.reg_max = reg_max
-        self.tower, self.output = Tower(shape), output_conv(shape, 2 * (reg_max + 1))
+        self.tower = Tower(shape, 2 * (reg_max + 1))
         self.scales = nn.ParameterList(torch.ones(()) for _ in range(levels))
 
     def forward(self, features: Levels, masks: Levels) -> tuple[Levels, Levels]:
         """Distances [B, T_l, 2] and the logits of their distributions [B, T_l, 2, reg_max + 1]."""
-        offsets, logits = [], []
-        for x_BTC, mask_BT, scale in zip(features, masks, self.scales, strict=True):
-            dist_BT2R = self.output(self.tower(x_BTC, mask_BT), mask_BT)[0].unflatten(-1, (2, -1))
-            logits.append(dist_BT2R)
-            offsets.append(F.relu(expected_bin(dist_BT2R) * scale))
+        logits = [out.unflatten(-1, (2, -1)) for out in self.tower(features, masks)]
+        offsets = [
+            F.relu(expected_bin(dist_BT2R) * scale)
+            for dist_BT2R, scale in zip(logits, self.scales, strict=True)
+        ]
         return offsets, logits
 
 
