@@ -1,7 +1,9 @@
 """Normal and extreme views of clips: random values drawn sample by sample, applied to a whole batch at once.
 
-Shapes: N clips, C = 3 coordinates, T frames, V joints, M bodies. AimCLR section 3.1. As in the official code: the
-blur kernel is not normalised, a spatial flip exchanges joints without mirroring, noise also moves absent bodies,
+Shapes: N clips, C = 3 coordinates, T frames, V joints, M bodies. AimCLR section 3.1. As in the official
+code: the
+blur kernel is not normalised, a spatial flip exchanges joints without mirroring, noise also moves absent
+bodies,
 rotation angles are never negative. Differences:
 1. draws (`draw_view`) and effect (`apply`) are apart, so that the effect runs vectorised on the device;
 2. the blur also takes float32.
@@ -27,7 +29,8 @@ _CHANCE = 0.5
 
 
 class Uniforms(Protocol):
-    """The two official random sources: Python's generator and numpy's legacy one, or one generator for both."""
+    """The two official random sources: Python's generator and numpy's legacy one, or one generator for
+    both."""
 
     def uniform(self, low: float, high: float) -> float: ...
     def integer(self, high: int) -> int: ...
@@ -42,7 +45,7 @@ class OneGenerator:
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
-        self.chance = self.blur_chance = generator.random  # type: ignore[assignment]
+        self.chance = self.blur_chance = generator.random
 
     def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * self.generator.random()
@@ -148,9 +151,11 @@ def draw_reverse(view: View, source: Uniforms, p: float = _CHANCE) -> None:
 def draw_view(
     source: Uniforms, shape: tuple[int, ...], *, shear: float = 0.5, padding_ratio: int = 6, extreme: str = ""
 ) -> View:
-    """One view of a clip of `shape` (C, T, V, M): crop and shear; with digits in `extreme`, those augmentations.
+    """One view of a clip of `shape` (C, T, V, M): crop and shear; with digits in `extreme`, those
+    augmentations.
 
-    1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal: always in this order. A ratio or an amplitude that is
+    1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal: always in this order. A ratio or an
+    amplitude that is
     not positive switches its step off.
     """
     if unknown := set(extreme) - set("123456"):

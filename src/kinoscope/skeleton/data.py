@@ -94,7 +94,7 @@ def clips_of(file: SkeletonFile, data: Sequences) -> Clips:
             field="label",
             remedy="give one label a sequence",
         )
-    layout, bad = layout_of(file.joint_names, file.parents), file.without_motion()
+    layout, bad = layout_of(file.joint_names, file.parents.tolist()), file.without_motion()
     xs, labels, names = [], [], []
     for item in file:
         first, last = file.offset[item.index], file.offset[item.index + 1]
@@ -132,7 +132,7 @@ def clip(
     good = np.isfinite(joints).all(2)
     good = good if sure_TV is None else good & sure_TV
     if not good.all():
-        joints = _interpolated(joints, good)
+        joints = _interpolated(joints, np.asarray(good))
     x = joints.transpose(2, 0, 1)[..., None]
     x = resize(x - x[:, :, layout.centre : layout.centre + 1], x.shape[1], frames)
     return face_camera(x, layout).astype(np.float32)

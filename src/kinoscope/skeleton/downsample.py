@@ -1,7 +1,9 @@
 """Raw clips to 50 frames: centred, resized, turned to face the camera (the arrays that AimCLR trains on).
 
-1. Reproduced: the length counts frames in which joint 0 of the first body is there; centre and rotation are taken
-   per frame and body. 2. A clip without any such frame raises instead of dividing by zero. 3. One interpolation
+1. Reproduced: the length counts frames in which joint 0 of the first body is there; centre and rotation
+   are taken
+   per frame and body. 2. A clip without any such frame raises instead of dividing by zero. 3. One
+   interpolation
    matrix product instead of an image resize per body.
 """
 

@@ -11,7 +11,8 @@ import numpy as np
 def labelled_subset(labels: Sequence[int] | np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     """Sorted indices: per class, in order of first appearance, round(share * count) of its samples.
 
-    Python's own generator and its round-half-to-even, so that seed 0 gives the official subset. A class may get none.
+    Python's own generator and its round-half-to-even, so that seed 0 gives the official subset. A class
+    may get none.
     """
     generator = random.Random(seed)
     of_class: dict[int, list[int]] = {}

@@ -17,7 +17,8 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """A skeleton: joint names, links of the graph (child, parent), mirror pairs, centre, shoulders (left, right)."""
+    """A skeleton: joint names, links of the graph (child, parent), mirror pairs, centre, shoulders (left,
+    right)."""
 
     name: str
     joints: tuple[str, ...]
@@ -111,8 +112,8 @@ COCO_17 = Layout(
 SMPL_24 = Layout(
     "smpl",
     _names(
-        "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot "
-        "right_foot neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow "
+        "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 "
+        "left_foot right_foot neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow "
         "left_wrist right_wrist left_hand right_hand"
     ),
     _from_zero(

@@ -31,7 +31,8 @@ def distribution_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def aimclr_loss(out: Contrast) -> dict[str, Tensor]:
     """loss = (InfoNCE or neighbours) + (distribution of the extreme view + of its dropped twin) / 2."""
-    assert out.extreme is not None and out.dropped is not None
+    assert out.extreme is not None
+    assert out.dropped is not None
     target = torch.softmax(out.logits.detach(), 1)
     extreme, dropped = distribution_loss(out.extreme, target), distribution_loss(out.dropped, target)
     main = info_nce(out.logits) if out.positives is None else neighbour_loss(out.logits, out.positives)

@@ -1,6 +1,7 @@
 """NTU RGB+D 60 and 120: file names, splits, and arrays of 300 frames.
 
-1. NTU-120's protocols, which the official code lacks, are the data set's own. 2. Damaged files are listed and left
+1. NTU-120's protocols, which the official code lacks, are the data set's own. 2. Damaged files are listed
+   and left
    out. 3. Files are read in parallel.
 """
 
@@ -47,8 +48,13 @@ XSUB_120 = XSUB | frozenset(
         91,
         92,
         93,
+        94,
+        95,
+        97,
+        98,
+        100,
+        103,
     )
-    + (94, 95, 97, 98, 100, 103)
 )
 
 
@@ -118,7 +124,8 @@ def convert(
     shortened: bool = False,
     workers: int = 0,
 ) -> dict[str, str]:
-    """Writes `<part>_data.npy` (N, 3, 300, 25, 2) and `<part>_label.pkl`; returns the files left out, with why."""
+    """Writes `<part>_data.npy` (N, 3, 300, 25, 2) and `<part>_label.pkl`; returns the files left out,
+    with why."""
     jobs = [(folder / name, shortened) for name in names]
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:

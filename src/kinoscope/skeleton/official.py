@@ -1,6 +1,7 @@
 """Names in the official AimCLR checkpoints <-> ours; the only file that knows them.
 
-A checkpoint is a bare dict name -> tensor. 1. The official loader lets a wrong file pass where its names fit in
+A checkpoint is a bare dict name -> tensor. 1. The official loader lets a wrong file pass where its names
+fit in
 part; here a partial load fails with the list.
 """
 
@@ -79,7 +80,8 @@ def load(
 ) -> list[str]:
     """Loads official tensors; the official names that the file lacks, sorted.
 
-    `fresh`: prefixes of official names that may be missing (a new classifier). Any other missing or unknown name, or
+    `fresh`: prefixes of official names that may be missing (a new classifier). Any other missing or
+    unknown name, or
     a wrong shape, raises KinoscopeError with the whole list.
     """
     kept, _ = drop(state, ignored)

@@ -1,6 +1,7 @@
 """PKU-MMD I and II: long sequences cut to clips, then arrays as of NTU.
 
-1. Clips are visited in sorted order (there: in the directory's). 2. The folder of the split files is an argument.
+1. Clips are visited in sorted order (there: in the directory's). 2. The folder of the split files is an
+   argument.
 3. A label file of a single row is read.
 """
 

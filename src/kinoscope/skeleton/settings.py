@@ -1,11 +1,13 @@
 """Typed settings of the skeleton task; defaults are the published values of AimCLR.
 
-`fit: true` (the small-data recipe) lets batch, queue, momentum and rate follow from data and budget wherever the
+`fit: true` (the small-data recipe) lets batch, queue, momentum and rate follow from data and budget
+wherever the
 recipe does not name them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 from pydantic import Field
@@ -145,6 +147,6 @@ def fitted(settings: Schema, clips: int) -> Schema:
     )
 
 
-def _filled(section: S, values: dict[str, object], always: tuple[str, ...] = ()) -> S:
+def _filled(section: S, values: Mapping[str, object], always: tuple[str, ...] = ()) -> S:
     given = section.model_fields_set - set(always)
     return section.model_copy(update={key: value for key, value in values.items() if key not in given})

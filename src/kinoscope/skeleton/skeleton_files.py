@@ -1,6 +1,7 @@
 """`.skeleton` text files (NTU RGB+D, and the shortened form of PKU-MMD clips) to arrays.
 
-1. As in the official conversion, the first two bodies listed in a frame are taken, whatever they do. 2. A file that
+1. As in the official conversion, the first two bodies listed in a frame are taken, whatever they do. 2. A
+   file that
    is cut off, empty or malformed raises with file and line.
 """
 
@@ -16,7 +17,8 @@ JOINTS, BODIES, MAX_FRAMES = 25, 2, 300
 
 
 def read_skeleton(path: str | Path, *, shortened: bool = False) -> np.ndarray:
-    """(3, frames, 25, 2) float64 of one file; `shortened`: no body line before the second body (PKU-MMD clips)."""
+    """(3, frames, 25, 2) float64 of one file; `shortened`: no body line before the second body (PKU-MMD
+    clips)."""
     try:
         lines = Path(path).read_text(encoding="ascii").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """What the engine runs: contrastive pre-training, then linear evaluation with k-NN, then fine-tuning.
 
-1. Linear evaluation encodes every clip once and trains on the cached features (same numbers). 2. k-NN and the same
+1. Linear evaluation encodes every clip once and trains on the cached features (same numbers). 2. k-NN and
+   the same
 linear protocol also judge an untrained encoder, and k-NN the raw poses: without them a number says little.
 """
 

@@ -1,6 +1,7 @@
 """Joint, motion and bone streams of a batch of clips, x_NCTVM.
 
-AimCLR section 3; computed on the device from the augmented joints. Bones follow from the layout (official: NTU).
+AimCLR section 3; computed on the device from the augmented joints. Bones follow from the layout
+(official: NTU).
 """
 
 from __future__ import annotations

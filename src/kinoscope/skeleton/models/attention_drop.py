@@ -1,7 +1,9 @@
 """Energy-based attention-guided drop (AimCLR, "EADM"): drops what the features attend to most.
 
-1. The normalisers run over the whole batch, and the second mask comes from the same attention map as the first:
-   reproduced. 2. Where everything would be dropped the original divides by zero; here nothing is kept, as zeros.
+1. The normalisers run over the whole batch, and the second mask comes from the same attention map as the
+   first:
+   reproduced. 2. Where everything would be dropped the original divides by zero; here nothing is kept, as
+   zeros.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from torch import Tensor
 
 @dataclass
 class Dropped:
-    """features (B,C,T,V) after both drops; attention in (0.62, 1); joints_BV and elements_BCTV: 1 where kept."""
+    """features (B,C,T,V) after both drops; attention in (0.62, 1); joints_BV and elements_BCTV: 1 where
+    kept."""
 
     features: Tensor
     attention: Tensor

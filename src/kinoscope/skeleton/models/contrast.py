@@ -1,6 +1,7 @@
 """Contrast of a query with a momentum-encoded key and a queue: SkeletonCLR and AimCLR.
 
-Shapes: N clips, D embedding, K queue length. AimCLR sections 3.2 to 3.4, MoCo. Differences from the official code:
+Shapes: N clips, D embedding, K queue length. AimCLR sections 3.2 to 3.4, MoCo. Differences from the
+official code:
 1. several processes: all keys are gathered and written as one block (there, most slots went stale);
 2. the queue is written, and its pointer moved, by `enqueue`, after the losses.
 """
@@ -20,9 +21,11 @@ from kinoscope.skeleton.models.encoder import Encoder, EncoderConfig
 
 @dataclass
 class Contrast:
-    """What the losses need. logits (N, 1+K) are over the temperature, column 0 the key; `keys` go to the queue.
+    """What the losses need. logits (N, 1+K) are over the temperature, column 0 the key; `keys` go to the
+    queue.
 
-    `extreme` and `dropped` are the logits of the extreme view without and with the drop (AimCLR only), `positives`
+    `extreme` and `dropped` are the logits of the extreme view without and with the drop (AimCLR only),
+    `positives`
     (N, 1+K) marks key and mined neighbours (second stage only).
     """
 
@@ -40,8 +43,10 @@ def nearest(similarity_NK: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def follow(key: nn.Module, query: nn.Module, momentum: float) -> None:
-    """key <- momentum * key + (1 - momentum) * query, parameters only (norm statistics are each one's own)."""
-    keys, queries = list(key.parameters()), list(query.parameters())
+    """key <- momentum * key + (1 - momentum) * query, parameters only (norm statistics are each one's
+    own)."""
+    keys: list[Tensor] = list(key.parameters())
+    queries: list[Tensor] = list(query.parameters())
     torch._foreach_mul_(keys, momentum)
     torch._foreach_add_(keys, queries, alpha=1.0 - momentum)
 

@@ -35,7 +35,8 @@ def _suffix(name: str) -> str:
 
 
 class CrosSCLR(nn.Module):
-    """Three query encoders, three key encoders, three queues; `classes` instead builds the downstream model."""
+    """Three query encoders, three key encoders, three queues; `classes` instead builds the downstream
+    model."""
 
     def __init__(
         self,
