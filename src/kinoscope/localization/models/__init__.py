@@ -3,6 +3,7 @@
 from kinoscope.localization.models.config import ModelConfig
 from kinoscope.localization.models.localizer import Localizer, LocalizerOutput, localizer
 from kinoscope.localization.models.points import PointGenerator, max_div_factor, padded_length
+from kinoscope.localization.models.windowed import receptive_field, windowed_forward
 
 __all__ = [
     "Localizer",
@@ -12,4 +13,6 @@ __all__ = [
     "localizer",
     "max_div_factor",
     "padded_length",
+    "receptive_field",
+    "windowed_forward",
 ]
