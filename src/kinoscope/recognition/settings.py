@@ -96,7 +96,7 @@ class StageSettings(TrainSettings):
     """One stage. `epochs` counts passes: the official E plus one, the last at rate 0 under `cos`."""
 
     optimizer: Optimizer = SGD
-    schedule: Constant = Constant()  # type: ignore[assignment]  # the rates follow lr_type
+    schedule: Constant = Constant()  # the rates follow lr_type
     ema_decay: float | None = None
     batch_size: int = Field(64, ge=1)
     lr_type: Literal["cos", "step"] = "cos"  # rate of an epoch
