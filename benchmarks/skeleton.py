@@ -1,8 +1,9 @@
 """Speed of the skeleton task at the sizes of the official figures (one core, quiet machine, medians).
 
-Official: pre-training step of 128 13.9 s, with nearest neighbours 13.1 s (8.0 GB peak), one clip 0.0089 s, 128
-clips 1.09 s, linear step 1.09 s, triple augmentation 0.49 ms a sample, down-sampling 1.4 ms a sample, parsing
-100 frames 5.7 ms, top-5 of 16,487 x 60 0.030 s. Operations that end in `_1_sample` are seconds for one sample.
+Official figures: pre-training step of 128 13.9 s, with nearest neighbours 13.1 s (8.0 GB peak), one
+clip 0.0089 s, 128 clips 1.09 s, linear step 1.09 s, triple augmentation 0.49 ms a sample, down-sampling
+1.4 ms a sample, parsing 100 frames 5.7 ms, top-5 of 16,487 x 60 0.030 s. Operations that end in
+`_1_sample` are seconds for one sample.
 """
 
 from __future__ import annotations

@@ -113,8 +113,8 @@ SMPL_24 = Layout(
     "smpl",
     _names(
         "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 "
-        "left_foot right_foot neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow "
-        "left_wrist right_wrist left_hand right_hand"
+        "left_foot right_foot neck left_collar right_collar head left_shoulder "
+        "right_shoulder left_elbow right_elbow left_wrist right_wrist left_hand right_hand"
     ),
     _from_zero(
         "1,0 2,0 3,0 4,1 5,2 6,3 7,4 8,5 9,6 10,7 11,8 12,9 13,9 14,9 15,12 16,13 17,14 18,16 19,17 20,18 "

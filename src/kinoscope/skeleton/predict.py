@@ -117,7 +117,7 @@ class SkeletonModel:
 def load(weights: Weights, settings: Schema) -> SkeletonModel:
     """The model of a weights folder of any stage."""
     about = weights.about
-    parents = {child: parent for child, parent in about["links"]}
+    parents = dict(about["links"])
     names = about["joint_names"]
     layout = layout_of(names, [parents.get(j, -1) for j in range(len(names))])
     layout = NTU_25 if tuple(names) == NTU_25.joints else layout

@@ -22,14 +22,14 @@ def stream(x_NCTVM: Tensor, name: str, layout: Layout = NTU_25) -> Tensor:
     """
     if name == "joint":
         return x_NCTVM
+    if name not in STREAMS:
+        raise KinoscopeError(
+            "there is no such stream", field="stream", value=name, remedy=f"one of {', '.join(STREAMS)}"
+        )
     out = torch.zeros_like(x_NCTVM)
     if name == "motion":
         torch.sub(x_NCTVM[:, :, 1:], x_NCTVM[:, :, :-1], out=out[:, :, :-1])
         return out
-    if name == "bone":
-        children, parents = map(list, zip(*layout.bone_pairs, strict=True))
-        out[..., children, :] = x_NCTVM[..., children, :] - x_NCTVM[..., parents, :]
-        return out
-    raise KinoscopeError(
-        "there is no such stream", field="stream", value=name, remedy=f"one of {', '.join(STREAMS)}"
-    )
+    children, parents = map(list, zip(*layout.bone_pairs, strict=True))
+    out[..., children, :] = x_NCTVM[..., children, :] - x_NCTVM[..., parents, :]
+    return out
