@@ -87,7 +87,7 @@ class Recogniser:
         return Clips(entries, model.num_segments, model.input_size)
 
     def predict(self, path: str | Path, everything: bool = False) -> dict[str, Any]:
-        """Classes with probabilities, the windows in the order of looking, the step that settled the answer."""
+        """Classes with probabilities, the windows in their order, the step that settled the answer."""
         file = Path(path)
         if not file.is_file() or file.suffix.lower() not in VIDEOS:
             raise KinoscopeError("this is no video file", file=file, remedy="one of " + " ".join(VIDEOS))
