@@ -112,6 +112,33 @@ def train_step(name: str, batch: int, recompute: bool = False) -> Work:
     return TrainStep(localizer(config), config, batch, recompute)
 
 
+def soft_nms(count: int, classes: int, sigma: float, keep: int) -> Work:
+    """Suppression of `count` random candidates, class by class."""
+    import numpy as np
+
+    from kinoscope.metrics.nms import batched_nms
+
+    random = np.random.RandomState(0)
+    start = random.uniform(0, 2304, count)
+    segments = np.stack([start, start + random.uniform(1, 60, count)], 1).astype(np.float32)
+    scores = random.uniform(0.001, 1, count).astype(np.float32)
+    labels = random.randint(0, classes, count)
+    return lambda: batched_nms(segments, scores, labels, min_score=0.001, max_seg_num=keep, sigma=sigma)
+
+
+def score_fusion() -> Work:
+    """Fusion of 210 videos with 200 detections each with 200 video-level scores."""
+    import numpy as np
+
+    from kinoscope.localization.fusion import fuse_scores
+
+    random = np.random.RandomState(0)
+    video = np.repeat([f"v{i}" for i in range(210)], 200)
+    start, score = random.uniform(0, 100, len(video)), random.uniform(0, 1, len(video))
+    external = {f"v{i}": random.uniform(0, 1, 200) for i in range(210)}
+    return lambda: fuse_scores(video, start, start + 5, score, external)
+
+
 SOE = "ego4d_slowfast_omnivore_egovlp"
 OPERATIONS = {
     "thumos_i3d/inference_network": lambda: inference("thumos_i3d"),
@@ -121,6 +148,9 @@ OPERATIONS = {
     "epic_slowfast_verb/inference_network": lambda: inference("epic_slowfast_verb"),
     f"{SOE}/inference_network": lambda: inference(SOE),
     f"{SOE}/train_step_batch2": lambda: train_step(SOE, 2),
+    "soft_nms/thumos_12000x20": lambda: soft_nms(12000, 20, 0.5, 200),
+    "soft_nms/epic_30000x97": lambda: soft_nms(30000, 97, 0.4, 2000),
+    "score_fusion/210x200": score_fusion,
 }
 
 if __name__ == "__main__":
