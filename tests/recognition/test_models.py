@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.recognition.cost import part_costs
+from kinoscope.recognition.exits import curve
 from kinoscope.recognition.metrics import average_precision
 from kinoscope.recognition.models import AdaFocus, UniAdaFocus
 from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine
@@ -126,3 +127,12 @@ def test_uni_adafocus_trains_every_part() -> None:
     random = model(frames, torch.rand(2, 6, 4), torch.tensor([[0, 3], [1, 5]]))
     uni_loss(model(frames), random, labels).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@given(st.integers(0, 2**31))
+@settings(deadline=None, max_examples=20)
+def test_a_larger_budget_costs_more(seed: int) -> None:
+    logits = torch.randn(100, 4, 5, generator=torch.Generator().manual_seed(seed))
+    points = curve(logits, logits, [1.0, 2.0, 3.0, 4.0], lambda out: {"clips": len(out)})
+    assert points[0]["cost"] < points[-1]["cost"]
+    assert all(len(point["thresholds"]) == 4 for point in points)

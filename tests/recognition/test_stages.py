@@ -62,10 +62,13 @@ def test_every_stage_runs(videos: Path, tmp_path: Path, kind: str) -> None:
     settings = recipe(videos, kind)
     final = train_stages(stages(settings), tmp_path / "run", to_yaml(settings), resume=False, quiet=True)
     assert 0 <= final["top1"] <= 100
-    model = load(tmp_path / "run")
+    model = load(tmp_path / "run", overrides=("conditional_exit=true",))
     again = model.evaluate(tmp_path / "evaluation")
     assert again["top1"] == final["top1"]
     assert again["mAP"] == pytest.approx(final["mAP"])
+    curve = again["exit_curve"]
+    total = again["gmacs"]["total"]
+    assert all(total / 2 * 0.999 <= point["cost"] <= total * 1.001 for point in curve)
     seen = model.predict(videos / "run" / "0.avi")
     assert sum(c["score"] for c in seen["classes"]) == pytest.approx(1)
     assert len(seen["windows"]) == 2

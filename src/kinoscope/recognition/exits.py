@@ -5,7 +5,7 @@ Needs per-step logits alone, so it serves every model of the room. Shapes: N cli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,22 @@ from torch import Tensor
 NEVER, ALWAYS = 1e8, -1e8
 Criterion = Literal["confidence", "entropy"]
 BUDGETS = tuple(round(0.5 + 0.1 * i, 1) for i in range(35))  # the published range of q
+
+
+def curve(
+    train_NKC: Tensor,
+    test_NKC: Tensor,
+    costs_K: Sequence[float],
+    score: Callable[[Tensor], dict[str, float]],
+    criterion: Criterion = "confidence",
+) -> list[dict[str, object]]:
+    """Accuracy against cost: for every published budget parameter q its thresholds, mean cost and scores."""
+    points: list[dict[str, object]] = []
+    for q in BUDGETS:
+        limits = thresholds(train_NKC, q, criterion)
+        left = leave(test_NKC, limits, costs_K, criterion)
+        points.append({"q": q, "cost": left.cost, "thresholds": limits.tolist(), **score(left.logits)})
+    return points
 
 
 def certainty(logits_NKC: Tensor, criterion: Criterion) -> Tensor:

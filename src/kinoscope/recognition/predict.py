@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from torch import nn
 from kinoscope.engine.files import write_json
 from kinoscope.engine.weights import Weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.recognition import exits
 from kinoscope.recognition.cost import part_costs
-from kinoscope.recognition.data import VIDEOS, Clips, Entry, open_source
+from kinoscope.recognition.data import VIDEOS, Clips, Entry, Source, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusV2
 from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine
@@ -107,6 +109,25 @@ class Recogniser:
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
         return result
 
+    def _exit_curve(
+        self, source: Source, steps: np.ndarray, truth: np.ndarray, counted: np.ndarray, total: float
+    ) -> list[dict[str, Any]]:
+        """Accuracy against cost, the thresholds fitted to the training videos that can be read."""
+        train, clips = [], self.clips(source.train)
+        for index in range(len(clips)):
+            with contextlib.suppress(KinoscopeError):  # training has listed them
+                train.append(self.steps(clips.exact(index).frames)[0])
+        count = steps.shape[1]
+        return exits.curve(
+            torch.from_numpy(np.stack(train)),
+            torch.from_numpy(steps),
+            [total * (k + 1) / count for k in range(count)],
+            lambda out: {
+                "top1": top_k(out.numpy(), truth[:, 0], 1),
+                "mAP": mean_average_precision(out.numpy(), counted),
+            },
+        )
+
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """mAP, top-1 and top-5 of the test videos, mAP after every step, cost a part, videos a second."""
         source = open_source(self.settings)
@@ -141,6 +162,10 @@ class Recogniser:
         }
         if isinstance(self.model, AdaFocus | AdaFocusV2):
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
+            if self.settings.conditional_exit:
+                result["exit_curve"] = self._exit_curve(
+                    source, steps, truth, counted, result["gmacs"]["total"]
+                )
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "evaluation.json", result)
         np.savez_compressed(folder / "predictions.npz", logits=steps, labels=truth)

@@ -132,6 +132,8 @@ class RecognitionSettings(Settings):
     start: tuple[str, ...] = ()  # official checkpoints that stand for missing earlier stages
     validation_windows: Literal["centre", "random"] = "centre"  # stage 1; random: the official, noisy score
 
+    conditional_exit: bool = False  # evaluate: thresholds from the training split, accuracy against cost
+
     @model_validator(mode="after")
     def _fits(self) -> RecognitionSettings:
         if self.model.patch_size > self.model.input_size:
