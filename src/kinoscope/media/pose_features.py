@@ -94,7 +94,8 @@ def aligned(
     joints: np.ndarray, plan: BodyPlan, up_axis: str = "y"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(T, V, 3) world joints -> root-centred joints turned about the vertical so that the shoulder line
-    points along x; the root (T, 3) in world axes; the turn (T,) in radians. Bodies without depth are not turned."""
+    points along x; the root (T, 3) in world axes; the turn (T,) in radians. Bodies without depth
+    are not turned."""
     body = fill_gaps(y_up(np.asarray(joints, np.float32), up_axis))
     root = body[:, plan.root] if plan.root is not None else body[:, list(plan.hips)].mean(1)
     centred = body - root[:, None]
