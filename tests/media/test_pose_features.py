@@ -27,7 +27,7 @@ KINECT2 = ["SpineBase", "ShoulderLeft", "HipLeft", "ShoulderRight", "HipRight"]
     [
         (KINECT2, (1, 3), (2, 4), 0),
         (
-            ["root", "lhipjoint", "lfemur", "rhipjoint", "rfemur", "lclavicle", "lhumerus", "rclavicle", "rhumerus"],
+            ["root", "lhipjoint", "lfemur", "rhipjoint", "rfemur", "lclavicle", "lhumerus", "rclavicle"],
             (5, 7),
             (1, 3),
             0,
