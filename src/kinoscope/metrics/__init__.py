@@ -1,0 +1,1 @@
+"""Metrics that two or more tasks share: plain arrays in, numbers out."""
