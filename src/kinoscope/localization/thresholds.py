@@ -51,7 +51,7 @@ def _best(score: np.ndarray, right: np.ndarray, total: int) -> float | None:
 def _right(predictions: Events, truth: Events, tiou: float) -> np.ndarray:
     """(N,) whether a prediction finds a segment of its class that no better one found before."""
     right = np.zeros(len(predictions), bool)
-    table = {}
+    table: dict[tuple[str, int], list[int]] = {}
     for k, key in enumerate(zip(truth.source, truth.label, strict=True)):
         table.setdefault(key, []).append(k)
     taken = np.zeros(len(truth), bool)

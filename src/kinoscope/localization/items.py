@@ -1,0 +1,31 @@
+"""What a training or test sample of a localizer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video on the feature grid (specification 3.1).
+
+    feats: [C, T] float32; segments: [N, 2] float32 in steps; labels: [N] int64; fps and duration (s) of the
+    video; feat_stride and feat_num_frames in frames, of these features.
+    """
+
+    video_id: str
+    feats: Tensor
+    segments: Tensor
+    labels: Tensor
+    fps: float
+    duration: float
+    feat_stride: float
+    feat_num_frames: float
+
+
+def no_segments() -> tuple[Tensor, Tensor]:
+    """Segments and labels of a video without any action."""
+    return torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)

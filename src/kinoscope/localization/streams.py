@@ -1,0 +1,142 @@
+"""Skeleton streams as training and test data: any file in the neutral format, settings that fit it.
+
+The features of a frame are its root-centred joints turned to the shoulder line, their velocities and the
+velocity of the root (123 channels for the 20 joints of a Kinect), standardised by the training streams.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinoscope import builtin
+from kinoscope.errors import KinoscopeError
+from kinoscope.localization.items import Item
+from kinoscope.localization.settings import Model, StreamsData
+from kinoscope.media.pose_features import Standardiser, file_features
+from kinoscope.media.skeleton import Motion, SkeletonFile
+from kinoscope.timeline import Events, TimeAxis
+
+
+class StreamSource:
+    """Training and test streams. A stream without any motion is left out and named in `skipped`."""
+
+    def __init__(self, data: StreamsData, model: Model) -> None:
+        self.data = data
+        train, test = _divide(data)
+        if train.label_names != test.label_names:
+            raise KinoscopeError(
+                "training and test streams name other labels", field="data.test", value=test.label_names
+            )
+        self.skipped: dict[str, str] = {**train.without_motion(), **test.without_motion()}
+        self.train = {m.name: m for m in train if m.name not in self.skipped}
+        self.test = {m.name: m for m in test}
+        self.train_ids, self.test_ids = list(self.train), list(self.test)
+        self.label_names = tuple(train.label_names)
+        features = {name: f for name, f in file_features(train).items() if name in self.train}
+        if not features:
+            raise KinoscopeError(
+                "there is no training stream with motion", field="data.train", value=data.train
+            )
+        self.standardise = Standardiser.fit(list(features.values()))
+        self._features = {name: self.standardise(f) for name, f in features.items()}
+        self._test_file = test
+        self.joint_names = tuple(train.joint_names)
+        self.input_dim: int | tuple[int, ...] = next(iter(features.values())).shape[1]
+        self.num_classes = len(self.label_names)
+        longest = max(len(f) for f in features.values())
+        self.max_seq_len = data.max_seq_len or _rounded_up(longest, model)
+
+    def training_item(self, index: int, generator: np.random.Generator) -> Item:
+        """Stream `index`, cut to `max_seq_len` steps at random where it is longer."""
+        motion = self.train[self.train_ids[index]]
+        item = stream_item(motion, self._features[motion.name])
+        return _cut(item, self.max_seq_len, generator)
+
+    def test_items(self, indices: Sequence[int], skipped: dict[str, str]) -> Iterator[Item]:
+        for index in indices:
+            name = self.test_ids[index]
+            if name in self.skipped:
+                skipped[name] = self.skipped[name]
+                continue
+            part = self._test_file.take([index])
+            yield stream_item(self.test[name], self.standardise(file_features(part)[part.names[0]]))
+
+    def test_truth(self) -> Events:
+        return self._test_file.events()
+
+    def test_durations(self) -> dict[str, float]:
+        return {name: motion.duration_s for name, motion in self.test.items()}
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "label_names": list(self.label_names),
+            "input": "streams",
+            "joint_names": list(self.joint_names),
+            "standardise": self.standardise.to_dict(),
+            "input_dim": self.input_dim,
+            "num_classes": self.num_classes,
+            "max_seq_len": self.max_seq_len,
+        }
+
+
+def stream_item(motion: Motion, features: np.ndarray) -> Item:
+    """One stream on its own grid: one step a frame; features (T, C), standardised."""
+    axis = TimeAxis(motion.fps, 1, 1)
+    table = np.asarray(motion.segments)
+    steps = axis.steps(table[:, :2] / motion.fps).astype(np.float32)
+    return Item(
+        motion.name,
+        torch.from_numpy(np.ascontiguousarray(features.T, np.float32)),
+        torch.from_numpy(steps),
+        torch.from_numpy(table[:, 2].astype(np.int64)),
+        motion.fps,
+        motion.duration_s,
+        1.0,
+        1.0,
+    )
+
+
+def _divide(data: StreamsData) -> tuple[SkeletonFile, SkeletonFile]:
+    """Training and test streams, from two files or from one that is split."""
+    whole = SkeletonFile.load(builtin.resolve(data.train))
+    if data.test is not None:
+        return whole, SkeletonFile.load(builtin.resolve(data.test))
+    if data.split == "subject":
+        return whole.split(data.test_subjects)
+    count = max(len(whole) // 5, 1)
+    return whole.take(range(len(whole) - count)), whole.take(range(len(whole) - count, len(whole)))
+
+
+def _rounded_up(longest: int, model: Model) -> int:
+    """The next length that every level's attention window divides."""
+    windows = model.backbone.n_mha_win_size
+    levels = model.backbone.arch[2] + 1
+    each = windows if isinstance(windows, tuple) else (windows,) * levels
+    strides = [model.backbone.scale_factor**level for level in range(levels)]
+    unit = math.lcm(*(s * (w // 2) * 2 if w > 1 else s for s, w in zip(strides, each, strict=True)))
+    return math.ceil(longest / unit) * unit
+
+
+def _cut(item: Item, length: int, generator: np.random.Generator) -> Item:
+    """A random window of `length` steps of a longer stream, with the segments that overlap it."""
+    steps = item.feats.shape[1]
+    if steps <= length:
+        return item
+    start = int(generator.integers(0, steps - length + 1))
+    segments = (item.segments - start).clamp(0, length)
+    keep = segments[:, 1] - segments[:, 0] >= 0.5 * (item.segments[:, 1] - item.segments[:, 0])
+    return Item(
+        item.video_id,
+        item.feats[:, start : start + length],
+        segments[keep],
+        item.labels[keep],
+        item.fps,
+        item.duration,
+        item.feat_stride,
+        item.feat_num_frames,
+    )

@@ -1,0 +1,216 @@
+"""Names of the official checkpoints and settings, and ours: the one place that knows both.
+
+Official files hold {epoch, model_state, optimizer_state, cfg}; the state dict has no `module.` prefix.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from kinoscope.errors import KinoscopeError
+from kinoscope.representation import objectives
+from kinoscope.representation.models import FrameEncoder, build_encoder
+from kinoscope.representation.official_files import read_checkpoint
+
+# official name (a regular expression) -> ours; the first that matches counts
+NAMES = (
+    (r"^backbone\.", "trunk."),
+    (r"^res_finetune\.", "tail."),
+    (r"^embed\.fc_layers\.", "embedder.fc."),
+    (r"^embed\.conv_layers\.", "embedder.conv."),
+    (r"^embed\.video_emb\.", "embedder.to_hidden."),
+    (r"^embed\.embedding_layer\.", "embedder.out."),
+    (r"^embed\.video_encoder\.enc_layers\.(\d+)\.res_layer0\.norm\.", r"embedder.layers.\1.norm_attention."),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.res_layer1\.norm\.",
+        r"embedder.layers.\1.norm_feed_forward.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.self_att\.linear_Q2d\.",
+        r"embedder.layers.\1.attention.query.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.self_att\.linear_K2d\.",
+        r"embedder.layers.\1.attention.key.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.self_att\.linear_V2d\.",
+        r"embedder.layers.\1.attention.value.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.self_att\.linear_d2Q\.",
+        r"embedder.layers.\1.attention.output.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.feed_forward\.fc1\.",
+        r"embedder.layers.\1.feed_forward.expand.",
+    ),
+    (
+        r"^embed\.video_encoder\.enc_layers\.(\d+)\.feed_forward\.fc2\.",
+        r"embedder.layers.\1.feed_forward.contract.",
+    ),
+    (r"^ssl_projection\.net\.", "projection."),
+    (r"^classifier\.fc_layers\.", "classifier."),
+)
+
+PENN_ACTIONS = (
+    "baseball_pitch",
+    "baseball_swing",
+    "bench_press",
+    "bowl",
+    "clean_and_jerk",
+    "golf_swing",
+    "jumping_jacks",
+    "pushup",
+    "pullup",
+    "situp",
+    "squat",
+    "tennis_forehand",
+    "tennis_serve",
+)
+PHASES = {"pouring": 5, **dict(zip(PENN_ACTIONS, (4, 3, 2, 3, 6, 3, 4, 2, 2, 2, 4, 3, 4), strict=True))}
+
+
+def our_name(official: str) -> str:
+    """Our name of an official state entry.
+
+    >>> our_name("embed.video_encoder.enc_layers.1.self_att.linear_Q2d.weight")
+    'embedder.layers.1.attention.query.weight'
+    """
+    for pattern, ours in NAMES:
+        if re.match(pattern, official):
+            return re.sub(pattern, ours, official)
+    raise KinoscopeError("the official networks have no such entry", field=official)
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Official state into `model`; KinoscopeError with the list of entries that are missing or too many."""
+    named = {our_name(name): value for name, value in state.items()}
+    own = model.state_dict()
+    missing = sorted(set(own) - set(named))
+    extra = sorted(set(named) - set(own))
+    shapes = [name for name in named if name in own and named[name].shape != own[name].shape]
+    if missing or extra or shapes:
+        raise KinoscopeError(
+            f"the weights do not fit the network: missing {missing}, too many {extra}, other shapes {shapes}"
+        )
+    model.load_state_dict(named)
+
+
+def official_names(model: nn.Module, state: Mapping[str, Any]) -> dict[str, str]:
+    """Our name -> official name, for the entries of an official state."""
+    return {our_name(name): name for name in state}
+
+
+def classes_of(cfg: Mapping[str, Any]) -> int:
+    """Classes of the supervised head: of FineGym as set, else phases of the first data set."""
+    dataset = cfg["DATASETS"][0]
+    return int(cfg["EVAL"].get("CLASS_NUM", 99)) if dataset == "finegym" else PHASES[dataset]
+
+
+def build_model(cfg: Mapping[str, Any], layers: int | None = None) -> FrameEncoder:
+    """The network of an official configuration; `layers` overrides its number of encoder layers."""
+    model, base, embedder = cfg["MODEL"], cfg["MODEL"]["BASE_MODEL"], cfg["MODEL"]["EMBEDDER_MODEL"]
+    kind = model["EMBEDDER_TYPE"]
+    if kind not in ("transformer", "conv", "vanilla"):
+        raise KinoscopeError(
+            "there is no such embedder",
+            field="MODEL.EMBEDDER_TYPE",
+            value=kind,
+            remedy="one of transformer, conv, vanilla",
+        )
+    return build_encoder(
+        kind=kind,
+        layer=base["LAYER"],
+        trained_frames=cfg["TRAIN"]["NUM_FRAMES"],
+        contexts=cfg["DATA"]["NUM_CONTEXTS"],
+        train_trunk=model["TRAIN_BASE"],
+        frames_per_pass=base.get("FRAMES_PER_BATCH", 40),
+        hidden=embedder.get("HIDDEN_SIZE", 256),
+        inner=embedder.get("D_FF", 1024),
+        heads=embedder.get("NUM_HEADS", 8),
+        layers=embedder.get("NUM_LAYERS", 3) if layers is None else layers,
+        conv=tuple(tuple(entry) for entry in embedder.get("CONV_LAYERS", ())),
+        fc=tuple(entry[0] for entry in embedder["FC_LAYERS"]),
+        capacity=embedder["CAPACITY_SCALAR"],
+        size=embedder["EMBEDDING_SIZE"],
+        dropout=embedder["FC_DROPOUT_RATE"],
+        l2_normalize=model["L2_NORMALIZE"],
+        projection=model.get("PROJECTION_SIZE", 128) if model["PROJECTION"] else None,
+        classes=classes_of(cfg) if cfg["TRAINING_ALGO"] == "classification" else None,
+    )
+
+
+def scl_options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Our arguments of `scl_loss` from the official section SCL (or SIMCLR)."""
+    return {
+        "temperature": section["SOFTMAX_TEMPERATURE"],
+        "variance": section["LABEL_VARIENCE"],
+        "positive": section["POSITIVE_TYPE"],
+        "negative": section["NEGATIVE_TYPE"],
+        "window": section["POSITIVE_WINDOW"],
+    }
+
+
+def tcc_options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Our arguments of `tcc_loss` from the official section TCC."""
+    return {
+        "kind": section["LOSS_TYPE"],
+        "similarity": section["SIMILARITY_TYPE"],
+        "temperature": section["SOFTMAX_TEMPERATURE"],
+        "smoothing": section["LABEL_SMOOTHING"],
+        "variance_weight": section["VARIANCE_LAMBDA"],
+        "normalize_indices": section["NORMALIZE_INDICES"],
+    }
+
+
+def build_objective(cfg: Mapping[str, Any]) -> objectives.Objective:
+    """The training algorithm of an official configuration."""
+    kind = cfg["TRAINING_ALGO"]
+    if kind in ("scl", "simclr"):
+        section = cfg["SCL"] if "SCL" in cfg else cfg["SIMCLR"]
+        return objectives.scl(cfg["MODEL"]["PROJECTION"], **scl_options(section))
+    if kind == "tcc":
+        return objectives.tcc(**tcc_options(cfg["TCC"]))
+    if kind == "tcn":
+        return objectives.tcn(cfg["TCN"]["REG_LAMBDA"])
+    if kind == "classification":
+        return objectives.classification()
+    raise KinoscopeError(
+        "there is no such algorithm",
+        field="TRAINING_ALGO",
+        value=kind,
+        remedy="one of scl (or simclr), tcc, tcn, classification",
+    )
+
+
+def encoder_layers(state: Mapping[str, Any]) -> int:
+    """Number of transformer layers that a state dict holds."""
+    found = {
+        int(m[1]) for name in state if (m := re.match(r"embed\.video_encoder\.enc_layers\.(\d+)\.", name))
+    }
+    return len(found)
+
+
+def load_official(path: Path) -> tuple[FrameEncoder, dict[str, Any]]:
+    """(network with its weights, its official settings) of an official checkpoint.
+
+    The number of layers is the one of the weights: a released file says 3 where it has 2.
+    """
+    checkpoint = read_checkpoint(path)
+    cfg, state = checkpoint["cfg"], checkpoint["model_state"]
+    layers = encoder_layers(state)
+    told = cfg["MODEL"]["EMBEDDER_MODEL"].get("NUM_LAYERS")
+    if cfg["MODEL"]["EMBEDDER_TYPE"] == "transformer" and told != layers:
+        warnings.warn(
+            f"{path}: NUM_LAYERS says {told}, the weights have {layers}; going by the weights", stacklevel=2
+        )
+    model = build_model(cfg, layers)
+    load_state(model, state)
+    return model, cfg
