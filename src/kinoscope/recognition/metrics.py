@@ -29,8 +29,8 @@ def average_precision(scores_NC: np.ndarray, labels_NK: np.ndarray, compact: boo
     AP = sum over the positives, in the order of their scores, of k / rank_k, divided by their number.
     Raises KinoscopeError where a label lies beyond the classes.
 
-    >>> average_precision(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 1, 1]))
-    array([100.        ,  83.33333333])
+    >>> average_precision(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 0, 1]))
+    array([83.33333333, 50.        ])
     """
     labels = np.asarray(labels_NK).reshape(len(scores_NC), -1)
     classes = scores_NC.shape[1]

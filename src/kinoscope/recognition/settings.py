@@ -124,6 +124,7 @@ class RecognitionSettings(Settings):
     """A recipe of the recognition task."""
 
     task: Literal["recognition"] = "recognition"
+    description: str = ""
     data: Data = FramesData()
     model: Model = AdaFocusModel()
     train: Training = Training()

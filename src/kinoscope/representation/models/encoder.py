@@ -143,7 +143,7 @@ def build_encoder(
         embedder = ConvEmbedder(channels, contexts, conv, fc, capacity, size, dropout)
     else:
         embedder = ConvEmbedder(channels, contexts, (), fc, capacity, size, dropout)
-    return FrameEncoder(
+    encoder = FrameEncoder(
         trunk,
         tail,
         embedder,
@@ -155,4 +155,7 @@ def build_encoder(
         use_tail=kind != "conv",
         frames_per_pass=frames_per_pass if kind == "transformer" else None,
         dropout=dropout,
-    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    )
+    trunk.to(memory_format=torch.channels_last)
+    tail.to(memory_format=torch.channels_last)
+    return encoder
