@@ -174,10 +174,10 @@ def load_parts(model: nn.Module, state: Mapping[str, Tensor], parts: Sequence[st
 
 def load_backbone(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     """Loads timm's ViT weights into `model.backbone`; the entries whose shape differs, which stay as they are."""
-    own = model.backbone.state_dict()  # type: ignore[union-attr, operator]
+    own = model.backbone.state_dict()  # type: ignore[union-attr]
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     missing = sorted(set(own) - set(fitting))
     if len(missing) > len(own) // 2:
         raise KinoscopeError("the file holds no weights of this backbone", value=missing[:5])
-    model.backbone.load_state_dict(fitting, strict=False)  # type: ignore[union-attr, operator]
+    model.backbone.load_state_dict(fitting, strict=False)  # type: ignore[union-attr]
     return missing

@@ -60,7 +60,7 @@ def scl_loss(
             valid_TT = valid_TN[:, other]
             d_TT = (place[b, view][:, None] * n_B[b, 1 - view] - s_BVT[b, 1 - view][None]).abs()
             d_TT = torch.where(valid_TT == 0, torch.full_like(d_TT, 1e6), d_TT)
-            p_TT = _target(d_TT, positive, variance, window).to(q_TT.dtype)
+            p_TT = _target(d_TT.to(q_TT.dtype), positive, variance, window)
             divergence = torch.xlogy(p_TT, p_TT) - p_TT * (q_TT + 1e-6).log()
             total = total + (divergence * valid_TT).sum()
     return total / mask_N.sum()

@@ -1,6 +1,6 @@
 """Runners of the sgear cases, by operation."""
 
 from golden.kit import Runner
-from golden.sgear import models
+from golden.sgear import data, models, training
 
-RUNNERS: dict[str, Runner] = {**models.RUNNERS}
+RUNNERS: dict[str, Runner] = {**models.RUNNERS, **data.RUNNERS, **training.RUNNERS}
