@@ -159,10 +159,11 @@ def load_parts(model: nn.Module, state: Mapping[str, Tensor], parts: Sequence[st
     Raises KinoscopeError, which lists them, for parts that load nothing.
     """
     own = model.state_dict()
-    loaded: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if name.startswith(tuple(parts)) and name in own and own[name].shape == value.shape:
-            loaded[name] = value
+    loaded = {
+        name: value
+        for name, value in state.items()
+        if name.startswith(tuple(parts)) and name in own and own[name].shape == value.shape
+    }
     empty = [part for part in parts if not any(name.startswith(part) for name in loaded)]
     if empty:
         raise KinoscopeError(

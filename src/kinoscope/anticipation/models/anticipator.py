@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +87,7 @@ class Anticipator(nn.Module):
         if config.pixels:
             import timm
 
-            self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0)
+            self.backbone: Any = timm.create_model(config.backbone, pretrained=False, num_classes=0)
         quirks, frames = config.reference_quirks, config.num_frames
         self.temporal_context = nn.ModuleList(
             TemporalContextBlock(config.backbone_dim, frames, quirks) for _ in range(config.tca_blocks)
