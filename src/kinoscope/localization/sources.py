@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kinoscope.errors import KinoscopeError
 from kinoscope.localization.items import Item
 from kinoscope.localization.settings import FeatureData, Model, StreamsData
 from kinoscope.timeline import Events
@@ -45,9 +46,12 @@ def open_source(data: FeatureData | StreamsData, model: Model) -> Source:
         from kinoscope.localization.streams import StreamSource
 
         return StreamSource(data, model)
-    from kinoscope.localization.features import FeatureSource
-
-    return FeatureSource(data)
+    raise KinoscopeError(
+        "feature data sets cannot be read yet in this release",
+        field="data.kind",
+        value=data.kind,
+        remedy="use data.kind=streams",
+    )
 
 
 def ground_truth(source: Source) -> dict[str, Any]:

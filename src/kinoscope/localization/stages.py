@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinoscope.engine.files import write_json
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.localization.build import loss_settings, model_config
 from kinoscope.localization.evaluate import evaluate_events
 from kinoscope.localization.inference import pad, predict_items
 from kinoscope.localization.items import Item
+from kinoscope.localization.judge import judge
 from kinoscope.localization.losses import (
     LossNormaliser,
     assign_batch,
@@ -30,8 +30,7 @@ from kinoscope.localization.losses import (
 from kinoscope.localization.models import localizer, padded_length
 from kinoscope.localization.parameter_groups import parameter_groups
 from kinoscope.localization.settings import LocalizationSettings
-from kinoscope.localization.sources import Source, ground_truth, open_source
-from kinoscope.localization.thresholds import fit_thresholds
+from kinoscope.localization.sources import Source, open_source
 from kinoscope.timeline import Events
 
 
@@ -160,18 +159,3 @@ class LocalizationStage(Stage):
 
     def about(self) -> dict[str, Any]:
         return self.source.about()
-
-
-def judge(
-    events: Events, source: Source, protocol: str, folder: Any, skipped: dict[str, str]
-) -> dict[str, Any]:
-    """Writes predictions, ground truth, evaluation and operating points of a run; the evaluation."""
-    truth = source.test_truth()
-    thresholds = fit_thresholds(events, truth, len(source.label_names))
-    result = evaluate_events(events, truth, protocol, details=True)
-    result["thresholds"] = dict(zip(source.label_names, thresholds.tolist(), strict=True))
-    result["skipped"] = [{"video": video, "why": why} for video, why in sorted(skipped.items())]
-    write_json(folder / "predictions.json", events.to_json())
-    write_json(folder / "annotations.json", ground_truth(source))
-    write_json(folder / "evaluation.json", result)
-    return result

@@ -20,9 +20,9 @@ def parameter_groups(model: nn.Module, train_trunk: str = "frozen") -> list[list
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if "trunk" in name.split("."):
-            if train_trunk == "frozen" or (train_trunk == "only_bn" and not is_norm):
-                continue
+        left_out = train_trunk == "frozen" or (train_trunk == "only_bn" and not is_norm)
+        if "trunk" in name.split(".") and left_out:
+            continue
         (norms if is_norm else others).extend(own)
     return [norms, others]
 

@@ -150,7 +150,8 @@ class Anticipator(nn.Module):
         self, video_BTCHW: Tensor, with_past: bool, with_tokens: bool, target_shape: tuple[int, ...]
     ) -> dict[str, Tensor]:
         batch, frames = video_BTCHW.shape[:2]
-        tokens_FNC = self.backbone.forward_features(video_BTCHW.flatten(0, 1).squeeze(2))
+        features: Any = self.backbone.forward_features
+        tokens_FNC = features(video_BTCHW.flatten(0, 1).squeeze(2))
         mixed = tokens_FNC
         for i, block in enumerate(self.temporal_context):
             mixed = block(mixed, first_token_only=i + 1 == self.config.tca_blocks and not with_tokens)

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 class PoseTrunk(nn.Module):
     """Pose vectors (B, T, F) scaled by the training set's mean and deviation, which are kept with the weights."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))

@@ -115,7 +115,7 @@ class TransformerEmbedder(nn.Module):
         self.fc = nn.Sequential(*parts)
         self.to_hidden = nn.Linear(channels, hidden)
         self.dropout = nn.Dropout(dropout)
-        first = EncoderLayer(hidden, heads, inner, dropout) if layers else None
+        first = EncoderLayer(hidden, heads, inner, dropout)
         self.layers = nn.ModuleList(
             copy.deepcopy(first) if equal_layers else EncoderLayer(hidden, heads, inner, dropout)
             for _ in range(layers)

@@ -1,0 +1,193 @@
+"""A trained localizer: predicts for new inputs, evaluates itself, writes its answers.
+
+Without `everything`, only events above the threshold of their class (fitted on the validation split when the
+model was evaluated, `thresholds.py`) are answered: a handful instead of hundreds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinoscope.engine.weights import Weights, save_weights
+from kinoscope.errors import KinoscopeError
+from kinoscope.localization.build import model_config
+from kinoscope.localization.inference import predict_items
+from kinoscope.localization.items import Item
+from kinoscope.localization.judge import judge
+from kinoscope.localization.models import Localizer, localizer
+from kinoscope.localization.official import load_official as load_checkpoint
+from kinoscope.localization.settings import LocalizationSettings, StreamsData
+from kinoscope.localization.sources import open_source
+from kinoscope.localization.streams import stream_item
+from kinoscope.media.pose_features import Standardiser, file_features
+from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.recipe import to_yaml
+from kinoscope.timeline import Events
+
+
+class Shape:
+    """What the network must know of its data, from `about.json`."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        size = about["input_dim"]
+        self.input_dim: int | tuple[int, ...] = tuple(size) if isinstance(size, list) else size
+        self.num_classes: int = about["num_classes"]
+        self.max_seq_len: int = about["max_seq_len"]
+
+
+class LocalizationModel:
+    """`predict(input)` for one file, `evaluate(folder)` for the recipe's test videos."""
+
+    def __init__(
+        self, settings: LocalizationSettings, about: dict[str, Any], folder: Path | None = None
+    ) -> None:
+        self.settings, self.about, self.folder = settings, about, folder
+        self.config = model_config(settings.model, Shape(about))
+        self.network: Localizer = localizer(self.config).eval()
+        self.label_names: tuple[str, ...] = tuple(about["label_names"])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network.to(self.device)
+
+    def predict(self, path: str | Path, everything: bool = False) -> Events:
+        """Events of one input file in seconds, best first within a video.
+
+        path: a skeleton file for a model of streams. Raises KinoscopeError where the file does not fit.
+        """
+        skipped: dict[str, str] = {}
+        found = self._events(self._items(Path(path), skipped))
+        for video, why in skipped.items():
+            raise KinoscopeError(why, file=path, field=video)
+        return found if everything else found[self._telling(found)]
+
+    def _events(self, items: Iterator[Item]) -> Events:
+        return predict_items(
+            self.network,
+            self.config,
+            items,
+            self.settings.decode,
+            self.label_names,
+            self.device,
+            self.settings.train.precision,
+        )
+
+    def _items(self, path: Path, skipped: dict[str, str]) -> Iterator[Item]:
+        if not isinstance(self.settings.data, StreamsData):
+            raise KinoscopeError(
+                "this model reads feature files, which predict does not take yet",
+                file=path,
+                remedy="evaluate it with data.annotations and data.features",
+            )
+        streams = SkeletonFile.load(path)
+        if tuple(streams.joint_names) != tuple(self.about["joint_names"]):
+            raise KinoscopeError(
+                "these are other joints than the model was trained on",
+                file=path,
+                field="joint_names",
+                value=list(streams.joint_names),
+                remedy=f"expected {self.about['joint_names']}",
+            )
+        still = streams.without_motion()
+        if len(still) == len(streams):
+            skipped.update(still)
+            return
+        standardise = Standardiser.from_dict(self.about["standardise"])
+        features = file_features(streams)
+        for motion in streams:
+            if motion.name not in still:
+                yield stream_item(motion, standardise(features[motion.name]))
+
+    def _telling(self, found: Events) -> np.ndarray:
+        """Which events reach the threshold of their class."""
+        table = self._thresholds()
+        limits = np.array([table.get(name, 0.3) for name in self.label_names])
+        return np.asarray(found.score >= limits[found.label])
+
+    def _thresholds(self) -> dict[str, float]:
+        for folder in (self.folder, *(self.folder.parents[:2] if self.folder else ())):
+            if folder is not None and (folder / "evaluation.json").is_file():
+                table = json.loads((folder / "evaluation.json").read_text()).get("thresholds", {})
+                return {str(name): float(value) for name, value in table.items()}
+        return {}
+
+    def evaluate(self, folder: Path) -> dict[str, Any]:
+        """The recipe's protocol on its test videos; predictions, ground truth and metrics land in `folder`."""
+        source = open_source(self.settings.data, self.settings.model)
+        skipped: dict[str, str] = dict(source.skipped)
+        found = self._events(source.test_items(range(len(source.test_ids)), skipped))
+        return judge(found, source, self.settings.protocol, folder, skipped)
+
+    def save(self, folder: Path) -> None:
+        """The model as a weights folder."""
+        save_weights(folder, self.network.state_dict(), to_yaml(self.settings), self.about)
+
+    def render(self, parts: Sequence[Events], kind: str) -> str:
+        """The answers as csv, json, the ActivityNet submission or WebVTT."""
+        events = Events.concat(list(parts))
+        if kind == "csv":
+            return events.to_csv()
+        if kind == "json":
+            return events.dumps() + "\n"
+        if kind == "activitynet":
+            return json.dumps(submission(events)) + "\n"
+        if kind == "vtt":
+            return webvtt(events)
+        raise KinoscopeError("events are not written in that format", field="--format", value=kind)
+
+    def to_json(self, parts: Sequence[Events]) -> dict[str, Any]:
+        return Events.concat(list(parts)).to_json()
+
+
+def submission(events: Events) -> dict[str, Any]:
+    """The ActivityNet submission format, which THUMOS14 and Ego4D tools read too."""
+    table = {
+        video: [
+            {"label": mine.name(int(k)), "score": float(s), "segment": [float(a), float(b)]}
+            for k, s, a, b in zip(mine.label, mine.score, mine.start_s, mine.end_s, strict=True)
+        ]
+        for video, mine in events.by_source()
+    }
+    return {"version": "VERSION 1.3", "results": table, "external_data": {"used": False, "details": ""}}
+
+
+def webvtt(events: Events) -> str:
+    """Subtitles: one cue an event, in order of time."""
+
+    def clock(seconds: float) -> str:
+        minutes, rest = divmod(seconds, 60)
+        return f"{int(minutes // 60):02d}:{int(minutes % 60):02d}:{rest:06.3f}"
+
+    cues = [
+        f"{clock(events.start_s[k])} --> {clock(events.end_s[k])}\n{events.name(int(events.label[k]))}\n"
+        for k in np.argsort(events.start_s, kind="stable")
+    ]
+    return "WEBVTT\n\n" + "\n".join(cues)
+
+
+def load(weights: Weights, settings: LocalizationSettings) -> LocalizationModel:
+    """The model of a weights folder."""
+    model = LocalizationModel(settings, weights.about, weights.folder)
+    model.network.load_state_dict(weights.state)
+    return model
+
+
+def load_official(path: Path, settings: LocalizationSettings) -> LocalizationModel:
+    """An official checkpoint (its averaged weights) under the recipe that it belongs to."""
+    data = settings.data
+    if isinstance(data, StreamsData):
+        raise KinoscopeError("no official checkpoint is of this recipe", file=path, field="--recipe")
+    about = {
+        "label_names": [str(k) for k in range(data.num_classes)],
+        "input": "features",
+        "input_dim": data.input_dim,
+        "num_classes": data.num_classes,
+        "max_seq_len": data.max_seq_len,
+    }
+    model = LocalizationModel(settings, about)
+    load_checkpoint(model.network, path)
+    return model
