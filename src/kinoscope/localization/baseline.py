@@ -8,6 +8,7 @@ probability over the run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -44,7 +45,7 @@ def runs(label_T: np.ndarray) -> list[tuple[int, int, int]]:
     """
     edges = np.flatnonzero(np.diff(label_T)) + 1
     bounds = [0, *edges.tolist(), len(label_T)]
-    return [(a, b, int(label_T[a])) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+    return [(a, b, int(label_T[a])) for a, b in pairwise(bounds) if b > a]
 
 
 def linear_baseline(source: StreamSource) -> Events:
@@ -55,13 +56,12 @@ def linear_baseline(source: StreamSource) -> Events:
     train = [source.training_item(k, np.random.default_rng(0)) for k in range(len(source.train_ids))]
     x = np.concatenate([windows(item.feats.numpy().T)[::2] for item in train])
     y = np.concatenate([frame_labels(item, background)[::2] for item in train])
-    model = LogisticRegression(C=1e-3, max_iter=60).fit(x, y)
-    parts = [Events.empty(source.label_names)]
-    for item in source.test_items(range(len(source.test_ids)), {}):
-        parts.append(
-            _events(item, model.predict_proba(windows(item.feats.numpy().T)), model.classes_, source)
-        )
-    return Events.concat(parts)
+    model = LogisticRegression(C=1e-3, max_iter=200).fit(x, y)
+    tested = source.test_items(range(len(source.test_ids)), {})
+    parts = [
+        _events(i, model.predict_proba(windows(i.feats.numpy().T)), model.classes_, source) for i in tested
+    ]
+    return Events.concat([Events.empty(source.label_names), *parts])
 
 
 def _events(item: Item, p_TK: np.ndarray, classes: Sequence[int], source: StreamSource) -> Events:
