@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from kinoscope import builtin, cli, load
 from kinoscope.engine.folder import train_stages
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.settings import LocalizationSettings, StreamsData
 from kinoscope.localization.stages import stages
-from kinoscope.localization.streams import StreamSource
+from kinoscope.localization.streams import StreamSource, warped
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recipe import to_yaml
 from kinoscope.tasks import load_recipe
@@ -118,3 +120,19 @@ def test_the_other_models_train_on_streams(kind: str, tmp_path: Path) -> None:
     chosen = settings(f"model.kind={kind}", "train.epochs=0.2", "train.schedule.warmup_epochs=0")
     result = train_stages(stages(chosen), tmp_path / "run", to_yaml(chosen), resume=False, quiet=True)
     assert np.isfinite(result["average_mAP"])
+
+
+def test_warping_keeps_events_on_their_frames() -> None:
+    """A channel that is 1 inside the first event stays 1 between the event's new bounds."""
+    source = StreamSource(StreamsData(), settings().model)
+    item = next(iter(source.test_items([0], {})))
+    mark = torch.zeros(1, item.feats.shape[1])
+    first, last = (round(x + 0.5) for x in item.segments[0].tolist())
+    mark[:, first:last] = 1
+    for seed in range(5):
+        played = warped(replace(item, feats=mark), 0.4, np.random.default_rng(seed))
+        start, end = played.segments[0].tolist()
+        inside = np.flatnonzero(played.feats[0].numpy() > 0.5)
+        assert abs(inside[0] - (start + 0.5)) <= 1
+        assert abs(inside[-1] - (end - 0.5)) <= 1
+    assert warped(item, 0.0, np.random.default_rng(0)) is item

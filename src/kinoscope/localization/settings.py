@@ -51,11 +51,8 @@ class StreamsData(Settings):
     split: Literal["subject", "stream"] = "subject"  # how `train` is divided where `test` is null
     test_subjects: tuple[str | int, ...] = ()  # names or numbers; empty: the last fifth of the subjects
     max_seq_len: int | None = Field(None, ge=1)  # null: the longest stream, rounded up
-    trunc_thresh: float = Field(0.5, ge=0, le=1)
-    crop_ratio: tuple[float, float] | None = None
-    mirror: float = Field(0.0, ge=0, le=1)  # share of training streams mirrored where labels allow it
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
-    noise: float = Field(0.0, ge=0)  # standard deviation added to standardised features in training
+    noise: float = Field(0.0, ge=0)  # training streams are shifted, channel by channel, by this deviation
 
 
 class Backbone(Settings):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,10 @@ class StreamSource:
         """Stream `index`, cut to `max_seq_len` steps at random where it is longer."""
         motion = self.train[self.train_ids[index]]
         item = stream_item(motion, self._features[motion.name])
+        item = warped(item, self.data.warp, generator)
+        if self.data.noise:
+            drift = generator.standard_normal((item.feats.shape[0], 1), np.float32)
+            item = replace(item, feats=item.feats + self.data.noise * torch.from_numpy(drift))
         return _cut(item, self.max_seq_len, generator)
 
     def test_items(self, indices: Sequence[int], skipped: dict[str, str]) -> Iterator[Item]:
@@ -101,6 +106,21 @@ def stream_item(motion: Motion, features: np.ndarray) -> Item:
     )
 
 
+def warped(item: Item, share: float, generator: np.random.Generator) -> Item:
+    """The stream played faster or slower by a random factor in [1 - share, 1 / (1 - share)].
+
+    Poses keep their values and velocities too: what varies is how long an action takes.
+    """
+    if not share:
+        return item
+    limit = -math.log1p(-share)
+    factor = math.exp(generator.uniform(-limit, limit))
+    length = max(round(item.feats.shape[1] * factor), 1)
+    feats = torch.nn.functional.interpolate(item.feats[None], size=length, mode="linear")[0]
+    scale = length / item.feats.shape[1]
+    return replace(item, feats=feats, segments=(item.segments + 0.5) * scale - 0.5)
+
+
 def _divide(data: StreamsData) -> tuple[SkeletonFile, SkeletonFile]:
     """Training and test streams, from two files or from one that is split."""
     whole = SkeletonFile.load(builtin.resolve(data.train))
@@ -130,13 +150,5 @@ def _cut(item: Item, length: int, generator: np.random.Generator) -> Item:
     start = int(generator.integers(0, steps - length + 1))
     segments = (item.segments - start).clamp(0, length)
     keep = segments[:, 1] - segments[:, 0] >= 0.5 * (item.segments[:, 1] - item.segments[:, 0])
-    return Item(
-        item.video_id,
-        item.feats[:, start : start + length],
-        segments[keep],
-        item.labels[keep],
-        item.fps,
-        item.duration,
-        item.feat_stride,
-        item.feat_num_frames,
-    )
+    window = item.feats[:, start : start + length]
+    return replace(item, feats=window, segments=segments[keep], labels=item.labels[keep])
