@@ -67,13 +67,13 @@ def test_features_ignore_place_and_direction(angle, x, z):
     np.testing.assert_allclose(pose_features(moved, plan), pose_features(motion, plan), atol=2e-3)
 
 
-def test_the_shoulder_line_lies_on_x_and_z_up_files_agree():
+def test_the_mean_shoulder_line_lies_on_x_and_z_up_files_agree():
     file = SkeletonFile.load("builtin:precog16")
     plan = body_plan(file.joint_names)
     body, _, _ = aligned(file[0].joints, plan)
     line = body[:, plan.shoulders[0]] - body[:, plan.shoulders[1]]
-    assert np.abs(line[:, 2]).max() < 1e-5
-    assert line[:, 0].min() > 0
+    assert abs(line[:, 2].mean()) < 1e-5
+    assert line[:, 0].mean() > 0.1
     z_up = file[0].joints[..., [2, 0, 1]]
     np.testing.assert_array_equal(y_up(z_up, "z"), file[0].joints)
 

@@ -97,7 +97,7 @@ def aligned(
     points along x; the root (T, 3) in world axes; the turn (T,) in radians. Bodies without depth
     are not turned.
 
-    The turn is the same for the whole motion (the median shoulder line): a turn for every frame would take out
+    The turn is the same for the whole motion (the mean shoulder line): a turn for every frame would take out
     the turning of the body itself, which tells where a kick begins.
     """
     body = fill_gaps(y_up(np.asarray(joints, np.float32), up_axis))
@@ -107,7 +107,7 @@ def aligned(
     short = np.hypot(line[:, 0], line[:, 2]) < 1e-6
     line = np.where(short[:, None], (body[:, plan.hips[0]] - body[:, plan.hips[1]]), line)
     flat = np.ptp(body[..., 2]) < 1e-6
-    usual = np.median(line, axis=0)
+    usual = line.mean(axis=0)
     turn = 0.0 if flat else np.arctan2(usual[2], usual[0])
     yaw = np.full(len(body), turn, np.float32)
     return _turn(centred, yaw[:, None]), root, yaw
