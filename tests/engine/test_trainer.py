@@ -186,3 +186,15 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_run_ends_with_the_best_or_the_last_weights(keep: str, tmp_path: Path) -> None:
+    class Worse(ToyStage):
+        def validate(self, model, run):  # type: ignore[no-untyped-def]
+            return {"error": float(run.position.step)}
+
+    stage = Worse(settings(f"keep={keep}"))
+    train_stages([stage], tmp_path / "run", "toy", resume=False, quiet=True)
+    kept = load_weights(find_weights(tmp_path / "run")).about["step"]
+    assert kept == (6 if keep == "best" else 15)

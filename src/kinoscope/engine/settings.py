@@ -64,5 +64,6 @@ class TrainSettings(Settings):
     workers: int = Field(0, ge=0)  # processes that prepare samples
     validate_every: float = Field(5, gt=0)  # epochs between validations
     checkpoint_every: float = Field(5, gt=0)  # epochs between checkpoints
+    keep: Literal["best", "last"] = "best"  # which weights a run ends with; last where validation is the test
     keep_checkpoints: int = Field(2, ge=1)
     log_every: int = Field(10, ge=1)  # steps between log lines

@@ -229,7 +229,7 @@ class Trainer:
         with torch.no_grad():
             values = self.processes.broadcast(self.stage.validate(model, self.run))
         headline = values.get(self.stage.headline) if self.stage.headline else None
-        if headline is None and self.stage.headline is None:
+        if self.settings.keep == "last" or self.stage.headline is None:
             better = True
         else:
             sign = 1 if self.stage.higher_is_better else -1
