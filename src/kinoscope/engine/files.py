@@ -49,8 +49,9 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         _swap(partial, folder)
         _sync(folder.parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise _explained(error, folder) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _swap(new: Path, place: Path) -> None:
