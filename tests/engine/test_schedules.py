@@ -40,3 +40,12 @@ def test_a_share_of_the_time_reads_the_same_curve() -> None:
     by_step = learning_rate(schedule, 1.0, Position(step=20, steps_per_epoch=10, total_epochs=4))
     by_share = learning_rate(schedule, 1.0, Position(share=0.5, steps_per_epoch=10, total_epochs=4))
     assert by_step == pytest.approx(by_share)
+
+
+def test_steps_beyond_the_end_of_a_cosine_rise_again_and_overdrawn_minutes_do_not() -> None:
+    schedule = WarmupCosine(warmup_epochs=0, final_rate=0)
+    found = rates(schedule, 2, 4, 17)
+    assert found[8] == pytest.approx(0, abs=1e-12)
+    assert found[16] == pytest.approx(1)
+    late = Position(step=9, steps_per_epoch=4, total_epochs=2, share=1.1)
+    assert learning_rate(schedule, 1.0, late) == pytest.approx(0, abs=1e-12)

@@ -40,14 +40,19 @@ class Position:
 
 
 def learning_rate(schedule: Schedule, base: float, position: Position) -> float:
-    """Rate of the coming step (ActionFormer specification 9.2 with warm-up)."""
+    """Rate of the coming step (ActionFormer specification 9.2).
+
+    Plain cosine without warm-up, official too, is WarmupCosine(warmup_epochs=0, final_rate=0).
+    """
     if isinstance(schedule, Constant):
         return base
     n, warmup = position.done, schedule.warmup_epochs * position.steps_per_epoch
     if n < warmup:
         return base * min(n / max(warmup - 1, 1), 1.0)
     if isinstance(schedule, WarmupCosine):
-        share = min((n - warmup) / max(position.total - warmup, 1), 1.0)
+        share = (n - warmup) / max(position.total - warmup, 1)
+        if position.share is not None:  # minutes may be overdrawn; steps beyond the end rise again (official)
+            share = min(share, 1.0)
         return schedule.final_rate + (base - schedule.final_rate) * (1 + math.cos(math.pi * share)) / 2
     passed = sum(milestone * position.steps_per_epoch <= n - warmup for milestone in schedule.steps)
     return base * schedule.gamma**passed

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from kinoscope.localization.decode import decode_levels, peaks, suppress, to_seconds
 from kinoscope.localization.items import Item
 from kinoscope.localization.models import LocalizerOutput, ModelConfig, padded_length
+from kinoscope.localization.postprocess import postprocessed
 from kinoscope.localization.settings import Decode
 from kinoscope.timeline import Events
 
 BATCH = 8  # videos of one padded length that go through the network together
 DECODE = ("pre_nms_thresh", "pre_nms_topk", "duration_thresh", "score_temperature")
-AFTERWARDS = ("ext_score_file",)  # needs the detections of all videos
+AFTERWARDS = ("ext_score_file", "postprocess")  # not of the suppression
 
 
 def pad(feats: Sequence[Tensor], length: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -106,7 +107,8 @@ def item_events(
         feat_num_frames=item.feat_num_frames,
     )
     seconds[:, 1] = np.maximum(seconds[:, 1], seconds[:, 0])
-    return Events.of(item.video_id, seconds, labels[order], scores[order], label_names)
+    events = Events.of(item.video_id, seconds, labels[order], scores[order], label_names)
+    return events if decode.postprocess is None else postprocessed(events, decode.postprocess)
 
 
 def _instants(

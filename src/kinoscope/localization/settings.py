@@ -145,6 +145,17 @@ class Train(TrainSettings):
     dfl_weight: float = Field(0.25, ge=0)  # tbtformer: of the distribution focal loss
 
 
+class Postprocess(Settings):
+    """What is known of a domain, enforced on events; classes by name or number, times in seconds."""
+
+    merge_gap_s: float | None = Field(None, ge=0)  # so close events of a class become one; null: none do
+    min_gap_s: dict[int | str, float] = Field({})  # least distance of the centres of two events, by class
+    max_overlap: float = Field(1.0, ge=0)  # largest tIoU of two events of a video, whatever their classes
+    duration_range_s: dict[int | str, tuple[float, float]] = Field({})  # shortest and longest event, by class
+    ordering: tuple[tuple[int | str, ...], ...] = ()  # classes that follow each other, a list a procedure
+    score_threshold: float = Field(0.0, ge=0, le=1)  # least score
+
+
 class Decode(Settings):
     """From network outputs to events (specification 7)."""
 
@@ -162,10 +173,11 @@ class Decode(Settings):
     score_temperature: float = Field(1.0, gt=0)
     use_diou_nms: bool = False
     ext_score_file: str | None = None  # scores of a video classifier to multiply with
+    postprocess: Postprocess | None = None  # rules on the events of a video; null: none
 
     def published(self) -> dict[str, Any]:
         """The `test_cfg` section under its official names."""
-        return self.model_dump()
+        return self.model_dump(exclude={"postprocess"})
 
 
 class LocalizationSettings(Settings):

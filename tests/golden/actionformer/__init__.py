@@ -1,6 +1,6 @@
 """Runners of the actionformer cases, by operation."""
 
-from golden.actionformer import data, inference, metrics, models, training
+from golden.actionformer import data, inference, metrics, models, training, utilities
 from golden.kit import Runner
 
 RUNNERS: dict[str, Runner] = {
@@ -9,4 +9,5 @@ RUNNERS: dict[str, Runner] = {
     **data.RUNNERS,
     **inference.RUNNERS,
     **metrics.RUNNERS,
+    **utilities.RUNNERS,
 }

@@ -17,11 +17,12 @@ from golden.actionformer.setup import (
     padded,
 )
 from golden.kit import Case, Outputs, Runner
+from kinoscope.engine.schedules import Position, learning_rate
+from kinoscope.engine.settings import Schedule, WarmupCosine, WarmupSteps
 from kinoscope.localization import losses
 from kinoscope.localization.models import Localizer, LocalizerOutput, PointGenerator, padded_length
 from kinoscope.localization.official import official_name
 from kinoscope.localization.parameter_groups import parameter_groups
-from kinoscope.localization.schedule import rate
 
 
 class Step:
@@ -115,17 +116,15 @@ def trajectory(case: Case) -> Outputs:
 
 
 def _rate(n: int, base: float, iterations: int, opt: dict[str, Any]) -> float:
-    return rate(
-        n,
-        base,
-        iterations,
-        opt["epochs"],
-        opt["warmup"],
-        opt["warmup_epochs"],
-        opt["schedule_type"],
-        opt["schedule_steps"],
-        opt["schedule_gamma"],
-    )
+    warm = opt["warmup_epochs"] if opt["warmup"] else 0
+    shape: Schedule
+    if opt["schedule_type"] == "multistep":
+        steps = tuple(opt["schedule_steps"])
+        shape = WarmupSteps(warmup_epochs=warm, steps=steps, gamma=opt["schedule_gamma"])
+    else:
+        shape = WarmupCosine(warmup_epochs=warm, final_rate=1e-8 if warm else 0.0)
+    position = Position(step=n, steps_per_epoch=iterations, total_epochs=opt["epochs"] + warm)
+    return learning_rate(shape, base, position)
 
 
 def schedule(case: Case) -> Outputs:
