@@ -183,6 +183,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert sum('"train"' in line for line in lines) == 15, "the processes did not find each other"
     one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)

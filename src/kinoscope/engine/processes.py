@@ -74,7 +74,7 @@ def launch(precision: str) -> Processes:
     AcceleratorState._reset_state(reset_partial_state=False)  # runs of other precision in the same program
     mixed = {"fp32": "no"}.get(precision, precision)
     try:
-        return Processes(Accelerator(mixed_precision=mixed))
+        return Processes(Accelerator(mixed_precision=mixed, cpu=_processor_only()))
     except ValueError as error:
         raise KinoscopeError(
             "this device cannot compute at that precision",
@@ -82,3 +82,8 @@ def launch(precision: str) -> Processes:
             value=precision,
             remedy="use train.precision=bf16 or fp32",
         ) from error
+
+
+def _processor_only() -> bool:
+    """Whether the processor computes; Accelerate joins processes without a GPU only when told so."""
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())

@@ -7,6 +7,7 @@ all processes; the weights are judged during training (the official code never d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.localization.build import loss_settings, model_config
 from kinoscope.localization.evaluate import evaluate_events
+from kinoscope.localization.fusion import read_scores, with_video_classes
 from kinoscope.localization.inference import pad, predict_items
 from kinoscope.localization.items import Item
 from kinoscope.localization.judge import judge
@@ -66,6 +68,10 @@ class LocalizationStage(Stage):
     def prepare(self, run: Run) -> None:
         self.source = open_source(self.recipe.data, self.recipe.model)
         self.config = model_config(self.recipe.model, self.source)
+        if not self.config.head_empty_cls:
+            self.config = replace(self.config, head_empty_cls=self.source.empty_label_ids)
+        if self.recipe.decode.ext_score_file is not None:
+            read_scores(self.recipe.decode.ext_score_file)  # a fault in it is told now, not after an epoch
         run.skipped.update(self.source.skipped)
 
     def build_model(self) -> nn.Module:
@@ -87,9 +93,8 @@ class LocalizationStage(Stage):
         x_BCT, mask_B1T = pad([item.feats for item in batch], length, run.device)
         output = model(x_BCT, mask_B1T)
         losses = self._losses(run.processes.unwrap(model), output, batch, run)
-        losses = {name: value.float() for name, value in losses.items()}
-        total = losses.pop("final_loss") * run.processes.count
-        return {"loss": total, **losses}
+        losses = {name: value.float() * run.processes.count for name, value in losses.items()}
+        return {"loss": losses.pop("final_loss"), **losses}
 
     def _losses(self, net: nn.Module, output: Any, batch: Sequence[Item], run: Run) -> dict[str, Tensor]:
         segments = [item.segments.to(run.device) for item in batch]
@@ -133,8 +138,9 @@ class LocalizationStage(Stage):
             run.device,
             self.settings.precision,
         )
-        parts = run.processes.gather_objects([found])
-        return Events.concat(parts)
+        events = Events.concat(run.processes.gather_objects([found]))
+        scores = self.recipe.decode.ext_score_file
+        return with_video_classes(events, scores, self.source.label_names, run.skipped)
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
         if not self.source.test_ids:
