@@ -162,17 +162,17 @@ def read_truth(path: Path, subset: str | None) -> Events:
         for k, v in videos.items()
         if subset is None or str(v.get("subset", subset)).lower() == subset.lower()
     }
-    names = _label_names(videos, path)
+    names = label_names_of(videos, path)
     parts = [Events.empty(names)]
     for video, entry in chosen.items():
-        rows = [_row(row, names, video, path) for row in entry.get("annotations") or ()]
-        kept = _distinct(rows)
+        rows = [annotation(row, names, video, path) for row in entry.get("annotations") or ()]
+        kept = distinct(rows)
         if kept:
             parts.append(Events.of(video, [r[:2] for r in kept], [int(r[2]) for r in kept], None, names))
     return Events.concat(parts)
 
 
-def _label_names(videos: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def label_names_of(videos: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """Names by number: `label_id` where the file has it, else the sorted labels."""
     rows = [row for entry in videos.values() for row in entry.get("annotations") or ()]
     if all("label_id" in row for row in rows):
@@ -184,7 +184,8 @@ def _label_names(videos: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise KinoscopeError("an annotation has no label", file=path, field="label") from error
 
 
-def _row(row: Any, names: tuple[str, ...], video: str, path: Path) -> tuple[float, float, int]:
+def annotation(row: Any, names: tuple[str, ...], video: str, path: Path) -> tuple[float, float, int]:
+    """Start and end in seconds and the label of one entry; KinoscopeError where it cannot be read."""
     try:
         start, end = (float(t) for t in row["segment"])
         label = int(row["label_id"]) if "label_id" in row else names.index(str(row["label"]))
@@ -207,7 +208,8 @@ def _row(row: Any, names: tuple[str, ...], video: str, path: Path) -> tuple[floa
     return start, end, label
 
 
-def _distinct(rows: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+def distinct(rows: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+    """Rows (start, end, label) without repetitions and without those of no length."""
     kept: list[tuple[float, float, int]] = []
     for start, end, label in rows:
         repeated = any(

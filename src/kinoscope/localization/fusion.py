@@ -90,9 +90,28 @@ def read_scores(file: str | Path) -> dict[str, Any]:
     return dict(data.get("results", data))
 
 
-def fuse_events(events: Events, file: str | Path, label_names: tuple[str, ...], **options: int) -> Events:
-    """Class-agnostic events with the classes of `file`; the label names are those of its classes."""
-    fused = fuse_scores(
-        events.source, events.start_s, events.end_s, events.score, read_scores(file), **options
-    )
-    return Events(fused.video, fused.start, fused.end, fused.label, fused.score, label_names)
+def fuse_events(
+    events: Events, scores: str | Path | Mapping[str, Any], label_names: tuple[str, ...], **options: int
+) -> Events:
+    """Class-agnostic events with the classes of `scores` (a file or its table); the label names are theirs."""
+    table = scores if isinstance(scores, Mapping) else read_scores(scores)
+    fused = fuse_scores(events.source, events.start_s, events.end_s, events.score, table, **options)
+    most = max((len(table[video]) for video in set(fused.video)), default=0)
+    names = label_names + tuple(str(k) for k in range(len(label_names), most))
+    return Events(fused.video, fused.start, fused.end, fused.label, fused.score, names)
+
+
+def with_video_classes(
+    events: Events, file: str | None, label_names: tuple[str, ...], skipped: dict[str, str]
+) -> Events:
+    """`fuse_events` where a recipe names a file of scores (`decode.ext_score_file`), else the events as they are.
+
+    A video without scores costs that video: its events are left out and it is noted in `skipped`.
+    """
+    if file is None:
+        return events
+    scores = read_scores(file)
+    known = np.array([video in scores for video in events.source], bool)
+    for video in dict.fromkeys(events.source[~known]):
+        skipped[str(video)] = f"{file} has no scores for this video"
+    return fuse_events(events[known], scores, label_names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import torch
 
 from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization.annotations import Annotations
 from kinoscope.localization.build import model_config
+from kinoscope.localization.features import file_items, names_of
+from kinoscope.localization.fusion import with_video_classes
 from kinoscope.localization.inference import predict_items
 from kinoscope.localization.items import Item
 from kinoscope.localization.judge import judge
@@ -57,32 +61,43 @@ class LocalizationModel:
     def predict(self, path: str | Path, everything: bool = False) -> Events:
         """Events of one input file in seconds, best first within a video.
 
-        path: a skeleton file for a model of streams. Raises KinoscopeError where the file does not fit.
+        path: a skeleton file for a model of streams, else a feature file (npy, npz, or HDF5 with one data set a
+        video). Raises KinoscopeError where the file does not fit. A model without classes of its own
+        (`data.num_classes=1`) takes them from `decode.ext_score_file` where that knows the video.
         """
         skipped: dict[str, str] = {}
-        found = self._events(self._items(Path(path), skipped))
+        found = self._named(self._events(self._items(Path(path), skipped), self.label_names))
         for video, why in skipped.items():
             raise KinoscopeError(why, file=path, field=video)
         return found if everything else found[self._telling(found)]
 
-    def _events(self, items: Iterator[Item]) -> Events:
+    def _named(self, found: Events) -> Events:
+        """The events of a class-agnostic model with the classes of a video classifier, or as plain actions."""
+        if self.config.num_classes > 1 or len(self.label_names) == 1:
+            return found
+        file = self.settings.decode.ext_score_file
+        if file is not None and Path(file).is_file():
+            unknown: dict[str, str] = {}
+            fused = with_video_classes(found, file, self.label_names, unknown)
+            if not unknown:
+                return fused
+        return replace(found, label_names=("action",))
+
+    def _events(self, items: Iterator[Item], label_names: tuple[str, ...]) -> Events:
         return predict_items(
             self.network,
             self.config,
             items,
             self.settings.decode,
-            self.label_names,
+            label_names,
             self.device,
             self.settings.train.precision,
         )
 
     def _items(self, path: Path, skipped: dict[str, str]) -> Iterator[Item]:
         if not isinstance(self.settings.data, StreamsData):
-            raise KinoscopeError(
-                "this model reads feature files, which predict does not take yet",
-                file=path,
-                remedy="evaluate it with data.annotations and data.features",
-            )
+            yield from file_items(path, self.settings.data, self._fps())
+            return
         streams = SkeletonFile.load(path)
         if tuple(streams.joint_names) != tuple(self.about["joint_names"]):
             raise KinoscopeError(
@@ -102,10 +117,22 @@ class LocalizationModel:
             if motion.name not in still:
                 yield stream_item(motion, standardise(features[motion.name]))
 
+    def _fps(self) -> float:
+        """Frames a second of the videos behind a feature file."""
+        data = self.settings.data
+        known = getattr(data, "default_fps", None) or self.about.get("axis", {}).get("fps")
+        if known is None:
+            raise KinoscopeError(
+                "the frame rate of the videos is unknown",
+                field="data.default_fps",
+                remedy="load the model with data.default_fps=30, or whatever the features were extracted at",
+            )
+        return float(known)
+
     def _telling(self, found: Events) -> np.ndarray:
         """Which events reach the threshold of their class."""
         table = self._thresholds()
-        limits = np.array([table.get(name, 0.3) for name in self.label_names])
+        limits = np.array([table.get(name, 0.3) for name in found.label_names])
         return np.asarray(found.score >= limits[found.label])
 
     def _thresholds(self) -> dict[str, float]:
@@ -119,7 +146,9 @@ class LocalizationModel:
         """The recipe's protocol on its test videos; predictions, ground truth and metrics land in `folder`."""
         source = open_source(self.settings.data, self.settings.model)
         skipped: dict[str, str] = dict(source.skipped)
-        found = self._events(source.test_items(range(len(source.test_ids)), skipped))
+        found = self._events(source.test_items(range(len(source.test_ids)), skipped), source.label_names)
+        file = self.settings.decode.ext_score_file
+        found = with_video_classes(found, file, source.label_names, skipped)
         return judge(found, source, self.settings.protocol, folder, skipped)
 
     def save(self, folder: Path) -> None:
@@ -181,8 +210,11 @@ def load_official(path: Path, settings: LocalizationSettings) -> LocalizationMod
     data = settings.data
     if isinstance(data, StreamsData):
         raise KinoscopeError("no official checkpoint is of this recipe", file=path, field="--recipe")
+    names = tuple(str(k) for k in range(data.num_classes))
+    if Path(data.annotations).is_file():
+        names = names_of(Annotations.read(Path(data.annotations)), data.num_classes)
     about = {
-        "label_names": [str(k) for k in range(data.num_classes)],
+        "label_names": list(names),
         "input": "features",
         "input_dim": data.input_dim,
         "num_classes": data.num_classes,

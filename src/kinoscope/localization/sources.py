@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kinoscope.errors import KinoscopeError
 from kinoscope.localization.items import Item
 from kinoscope.localization.settings import FeatureData, Model, StreamsData
 from kinoscope.timeline import Events
@@ -22,6 +21,7 @@ class Source(Protocol):
     input_dim: int | tuple[int, ...]
     num_classes: int
     max_seq_len: int
+    empty_label_ids: tuple[int, ...]  # classes without any annotation
     skipped: dict[str, str]  # video -> why it is left out
 
     def training_item(self, index: int, generator: np.random.Generator) -> Item:
@@ -46,12 +46,9 @@ def open_source(data: FeatureData | StreamsData, model: Model) -> Source:
         from kinoscope.localization.streams import StreamSource
 
         return StreamSource(data, model)
-    raise KinoscopeError(
-        "feature data sets cannot be read yet in this release",
-        field="data.kind",
-        value=data.kind,
-        remedy="use data.kind=streams",
-    )
+    from kinoscope.localization.features import FeatureSource
+
+    return FeatureSource(data, model)
 
 
 def ground_truth(source: Source) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from kinoscope.timeline import Events, TimeAxis
 class StreamSource:
     """Training and test streams. A stream without any motion is left out and named in `skipped`."""
 
+    empty_label_ids: tuple[int, ...] = ()  # every class of a file is taught, if only by absence
+
     def __init__(self, data: StreamsData, model: Model) -> None:
         self.data = data
         train, test = _divide(data)
