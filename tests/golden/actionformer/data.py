@@ -10,11 +10,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from golden.kit import Case, Outputs, Runner
 from kinoscope.localization.evaluate import THRESHOLDS
 from kinoscope.localization.features import FeatureSource
 from kinoscope.localization.items import Item
+from kinoscope.localization.prepare import prepare
 from kinoscope.localization.settings import FeatureData, Model
 from kinoscope.localization.truncation import random_window
 
@@ -142,4 +144,49 @@ def _fields(item: Item) -> Outputs:
     return fields | {"no_segments": np.int64(1), "segments": item.segments.numpy()}
 
 
-RUNNERS: dict[str, Runner] = {"actionformer.truncate": truncate, "actionformer.dataset": dataset}
+def ego4d_convert(case: Case) -> Outputs:
+    given = dict(case.hyperparameters)
+    videos, files = given.pop("videos"), given.pop("files")
+    if given:
+        raise KeyError(f"unknown hyper-parameters {sorted(given)}")
+    kinds = {"slowfast": "slowfast8x8_r101_k400", "omnivore": "omnivore_video_swinl"}
+    outputs: Outputs = {}
+    with tempfile.TemporaryDirectory() as place:
+        source, target = Path(place) / "source", Path(place) / "target"
+        for name, text in files.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_text(text, encoding="utf-8")
+        for kind, folder in kinds.items():
+            (source / "features" / folder).mkdir(parents=True)
+            for video in videos:
+                if f"{kind}_{video}" in case.inputs:
+                    tensor = torch.from_numpy(case.inputs[f"{kind}_{video}"])
+                    torch.save(tensor, source / "features" / folder / f"{video}.pt")
+        prepare("ego4d", source, target)
+        database = json.loads((target / "annotations/ego4d.json").read_text())["database"]
+        outputs["num_clips"] = np.int64(len(database))
+        for clip, entry in database.items():
+            outputs |= {f"{clip}/{name}": value for name, value in _clip(entry).items()}
+        for kind in kinds:
+            for file in sorted((target / f"{kind}_features").glob("*.npy")):
+                outputs[f"{kind}/{file.stem}"] = np.load(file)
+    return outputs
+
+
+def _clip(entry: dict[str, Any]) -> Outputs:
+    rows = entry["annotations"]
+    return {
+        "is_training": np.int64(entry["subset"] == "training"),
+        "duration": np.float64(entry["duration"]),
+        "fps": np.float64(entry["fps"]),
+        "segments": np.array([row["segment"] for row in rows], np.float64),
+        "frames": np.array([row["segment(frames)"] for row in rows], np.int64),
+        "label_ids": np.array([row["label_id"] for row in rows], np.int64),
+    }
+
+
+RUNNERS: dict[str, Runner] = {
+    "actionformer.truncate": truncate,
+    "actionformer.dataset": dataset,
+    "actionformer.ego4d_convert": ego4d_convert,
+}
