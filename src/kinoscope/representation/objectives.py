@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from kinoscope.representation import loss
@@ -23,6 +24,14 @@ class Batch:
     steps: Tensor
     mask: Tensor
     labels: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
+        labels = None if self.labels is None else self.labels.to(device)
+        clips, lengths, steps, mask = (
+            part.to(device) for part in (self.clips, self.lengths, self.steps, self.mask)
+        )
+        return Batch(clips, lengths, steps, mask, labels)
 
     def flat(self) -> Batch:
         """The views as clips of their own."""
