@@ -26,17 +26,45 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * (x @ y.T)
 
 
+def labelled(embs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames with a label >= 0, and their labels."""
+    labels = np.asarray(labels)
+    if len(labels) != len(embs):
+        raise KinoscopeError(
+            "there must be one label a frame",
+            field="labels",
+            value=len(labels),
+            remedy=f"give {len(embs)} labels",
+        )
+    return embs[labels >= 0], labels[labels >= 0]
+
+
 def nearest(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """(n,) index of the nearest key of each query; the first on ties."""
     return squared_distances(queries, keys).argmin(1)
 
 
-def pairwise_taus(videos: Arrays, stride: int = 1) -> np.ndarray:
+def _measured(x: np.ndarray, distance: str) -> np.ndarray:
+    """Vectors whose squared Euclidean distances rank like `distance`: sqeuclidean, euclidean or cosine."""
+    x = np.asarray(x, np.float64)
+    if distance in ("sqeuclidean", "euclidean"):
+        return x
+    if distance == "cosine":
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+    raise KinoscopeError(
+        "there is no such distance",
+        field="distance",
+        value=distance,
+        remedy="one of sqeuclidean, euclidean, cosine",
+    )
+
+
+def pairwise_taus(videos: Arrays, stride: int = 1, distance: str = "sqeuclidean") -> np.ndarray:
     """(V, V) Kendall's tau-b of the nearest neighbours of video i in video j; NaN on the diagonal.
 
     NaN as well where every frame has the same neighbour. stride: every n-th frame counts.
     """
-    strided = [np.asarray(video)[::stride].astype(np.float64) for video in videos]
+    strided = [_measured(np.asarray(video)[::stride], distance) for video in videos]
     count = len(strided)
     longest = max((len(video) for video in strided), default=0)
     keys = np.zeros((count, longest, strided[0].shape[1] if strided else 0))
@@ -47,16 +75,16 @@ def pairwise_taus(videos: Arrays, stride: int = 1) -> np.ndarray:
     flat = keys.reshape(count * longest, -1).T
     taus = np.full((count, count), np.nan)
     for k, video in enumerate(strided):
-        distance = square - 2 * (video @ flat).reshape(len(video), count, longest)
-        matched = distance.argmin(2).T.reshape(-1)
+        apart = square - 2 * (video @ flat).reshape(len(video), count, longest)
+        matched = apart.argmin(2).T.reshape(-1)
         taus[k] = kendall_taus(matched, np.arange(count + 1) * len(video))
         taus[k, k] = np.nan
     return taus
 
 
-def kendalls_tau(videos: Arrays, stride: int = 1) -> float:
+def kendalls_tau(videos: Arrays, stride: int = 1, distance: str = "sqeuclidean") -> float:
     """Mean tau over all ordered pairs of different videos; NaN where there is none."""
-    return _mean(pairwise_taus(videos, stride))
+    return _mean(pairwise_taus(videos, stride, distance))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -64,23 +92,32 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def similarity_matrix(first: np.ndarray, second: np.ndarray, temperature: float = 0.1) -> np.ndarray:
+def similarity_matrix(
+    first: np.ndarray, second: np.ndarray, temperature: float = 0.1, distance: str = "sqeuclidean"
+) -> np.ndarray:
     """(m, n) picture of two videos' likeness: the transposed row softmax of minus the distance / temperature."""
-    score = -squared_distances(first, second) / temperature
+    apart = squared_distances(_measured(first, distance), _measured(second, distance))
+    if distance == "euclidean":
+        apart = np.sqrt(np.maximum(apart, 0))
+    score = -apart / (2 if distance == "cosine" else 1) / temperature
     score = np.exp(score - score.max(1, keepdims=True))
     return (score / score.sum(1, keepdims=True)).T
 
 
 def retrieval(
-    videos: Arrays, labels: Arrays, ks: Sequence[int] = (5, 10, 15), stride: int = 1
+    videos: Arrays,
+    labels: Arrays,
+    ks: Sequence[int] = (5, 10, 15),
+    stride: int = 1,
+    distance: str = "sqeuclidean",
 ) -> dict[int, float]:
     """{K: share of the K nearest frames of all other videos that have the query's label}, AP@K in the papers.
 
     Mean over the frames of a video, then over videos. NaN with fewer than two videos.
     """
-    strided = [np.asarray(video)[::stride] for video in videos]
+    strided = [_measured(np.asarray(video)[::stride], distance) for video in videos]
     marks = [np.asarray(mark)[::stride] for mark in labels]
-    every = np.concatenate(strided).astype(np.float64)
+    every = np.concatenate(strided)
     mark_of = np.concatenate(marks)
     square = (every**2).sum(1)
     bounds = np.append(0, np.cumsum([len(video) for video in strided]))
@@ -89,9 +126,9 @@ def retrieval(
     for k, video in enumerate(strided):
         if len(every) == len(video) or not len(video):
             continue
-        distance = square - 2 * (video.astype(np.float64) @ every.T)
-        distance[:, bounds[k] : bounds[k + 1]] = np.inf
-        right = mark_of[_smallest(distance, min(most, len(every) - len(video)))] == marks[k][:, None]
+        apart = square - 2 * (video @ every.T)
+        apart[:, bounds[k] : bounds[k + 1]] = np.inf
+        right = mark_of[_smallest(apart, min(most, len(every) - len(video)))] == marks[k][:, None]
         for size in ks:
             found[size].append(float(right[:, :size].mean()))
     return {k: _mean(np.array(values)) for k, values in found.items()}

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.representation import objectives
+from kinoscope.representation import evaluate, objectives
 from kinoscope.representation.models import FrameEncoder, build_encoder
 from kinoscope.representation.official_files import read_checkpoint
+from kinoscope.representation.sampling import Sampler
 
 # official name (a regular expression) -> ours; the first that matches counts
 NAMES = (
@@ -214,3 +216,79 @@ def load_official(path: Path) -> tuple[FrameEncoder, dict[str, Any]]:
     model = build_model(cfg, layers)
     load_state(model, state)
     return model, cfg
+
+
+def build_sampler(section: Mapping[str, Any]) -> Sampler:
+    """The frame sampler of official settings: section DATA with `dataset`, NUM_FRAMES and TRAINING_ALGO beside.
+
+    Crops go by the video's length for every data set but FineGym (quirk 14). Raises KinoscopeError for a key that is
+    not one of these.
+    """
+    own = dict(section)
+    contrast = own.pop("TRAINING_ALGO", "scl") == "tcn"
+    window = own.pop("POSITIVE_WINDOW", 5)
+    sampler = Sampler(
+        frames=own.pop("NUM_FRAMES"),
+        strategy=own.pop("SAMPLING_STRATEGY"),
+        region=own.pop("SAMPLING_REGION"),
+        consistent_offset=own.pop("CONSISTENT_OFFSET", 0.2),
+        crop_of_clip=own.pop("dataset") == "finegym",
+        contexts=own.pop("NUM_CONTEXTS", 1),
+        stride=own.pop("CONTEXT_STRIDE", 1),
+        positive_window=window if contrast else 0,
+    )
+    if own:
+        raise KinoscopeError("sampling has no such settings", value=sorted(own))
+    return sampler
+
+
+Split = Mapping[str, list[np.ndarray]]
+
+
+def run_task(
+    task: str, dataset: str, embs: Split, labels: Split, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One evaluation task under the official names of its scalars and pictures; `returned` is its headline.
+
+    embs, labels: arrays by video for `train` and `val`. settings: section EVAL, and L2_NORMALIZE for the pictures.
+    """
+    fractions = settings.get("CLASSIFICATION_FRACTIONS", [0.1, 0.5, 1.0])
+    stride = settings.get("KENDALLS_TAU_STRIDE", 5)
+    distance = settings.get("KENDALLS_TAU_DISTANCE", "sqeuclidean")
+    both = embs["train"], labels["train"], embs["val"], labels["val"]
+    out: dict[str, Any] = {}
+    if task == "classification":
+        for fraction in fractions:
+            train, val = evaluate.classification(*both, fraction)
+            out[f"classification/train_{dataset}_{fraction}_accuracy"] = train
+            out[f"classification/val_{dataset}_{fraction}_accuracy"] = val
+        return {**out, "returned": val}
+    if task == "event_completion":
+        for fraction in fractions:
+            train, val = evaluate.event_completion(*both, PHASES[dataset], fraction)
+            out[f"event_completion/train_{dataset}_{fraction}_score"] = train
+            out[f"event_completion/val_{dataset}_{fraction}_score"] = val
+        return {**out, "returned": val}
+    if task == "kendalls_tau":
+        temperature = 0.1 if settings.get("L2_NORMALIZE", True) else 1.0
+        for split in ("train", "val"):
+            videos = embs[split]
+            out[f"kendalls_tau/{dataset}_{split}_align_tau"] = evaluate.kendalls_tau(videos, stride, distance)
+            count = len(videos)
+            pairs = [(i, j) for i in range(count) for j in range(i + 1, count)] if count == 14 else [(0, 1)]
+            for i, j in pairs if count > 1 else []:
+                out[f"{dataset}_{split}/sim_matrix_{i}_{j}"] = evaluate.similarity_matrix(
+                    videos[i][::stride], videos[j][::stride], temperature, distance
+                )
+        return {**out, "returned": out[f"kendalls_tau/{dataset}_val_align_tau"]}
+    if task == "retrieval":
+        ks = settings.get("RETRIEVAL_KS", [5, 10, 15])
+        found = evaluate.retrieval(embs["val"], labels["val"], ks, stride, distance)
+        out = {f"AP/{dataset}_val set {k}_align_precision": value for k, value in found.items()}
+        return {**out, "returned": found[ks[0]]}
+    raise KinoscopeError(
+        "there is no such task",
+        field="EVAL.TASKS",
+        value=task,
+        remedy="one of classification, event_completion, kendalls_tau, retrieval",
+    )

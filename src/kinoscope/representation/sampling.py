@@ -8,6 +8,7 @@ one frame of the video at least.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -112,3 +113,19 @@ def chunks(length: int, frames_per_pass: int) -> list[slice]:
     """
     size = math.ceil(length / math.ceil(length / frames_per_pass))
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def class_batches(
+    groups: Sequence[Sequence[int]], batch_size: int, draws: Draws, processes: int = 1
+) -> list[list[int]]:
+    """One epoch of batches whose videos are of one class, as TCC trains on Penn Action (section 6.3).
+
+    groups: the videos of each class. Every batch draws a class, then up to `batch_size` of its videos. With several
+    processes each gives its own `draws`; the official ranks all draw the same batches (quirk 19).
+    """
+    share = math.ceil(sum(map(len, groups)) / processes)
+    batches = []
+    for _ in range(share // batch_size):
+        group = groups[int(draws.integers(0, len(groups)))]
+        batches.append([group[k] for k in draws.permutation(len(group))[:batch_size]])
+    return batches
