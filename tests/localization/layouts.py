@@ -36,16 +36,17 @@ def write_dataset(folder: Path, reader: str, videos: int = 8) -> list[str]:
     generator = np.random.default_rng(0)
     train, test = SUBSETS.get(reader, ("training", "validation"))
     widths = (8, 4, 2) if reader == "ego4d" else (8,)
-    stride = 4 if reader == "thumos" else 16
+    stride, window = (4, 16) if reader == "thumos" else (16, 16) if reader == "anet" else (16, 32)
+    fps = 15.0 if reader == "anet" else 30.0
     database: dict[str, Any] = {}
     for k in range(videos):
         video, rows = f"video_{k}", 40 + 3 * k
-        duration = rows * stride / 30
+        duration = ((rows - 1) * stride + window) / fps
         starts = np.sort(generator.uniform(0, 0.7 * duration, 3))
         database[video] = {
             "subset": train if k < videos - 3 else test,
             "duration": duration,
-            "fps": 30.0,
+            "fps": fps,
             "annotations": [
                 {"label": NAMES[n], "label_id": n, "segment": [float(s), float(s + 0.2 * duration)]}
                 for n, s in enumerate(starts)
