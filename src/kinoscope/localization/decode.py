@@ -15,7 +15,103 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinoscope.metrics.nms import Detections, batched_nms
+from kinoscope.metrics.nms import Detections, batched_nms_indexed
+
+
+class Candidates:
+    """Collects what passes the threshold, level by level; pieces of a long video one after another.
+
+    Of every level no more than the best `pre_nms_topk` are held, as segments in feature steps with their scores
+    and labels, best first; pieces must come in order of time. Of equal scores the earlier point comes first.
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[float],
+        pre_nms_thresh: float = 0.001,
+        pre_nms_topk: int = 5000,
+        duration_thresh: float = 0.05,
+        score_temperature: float = 1.0,
+    ) -> None:
+        self.strides, self.threshold, self.topk = tuple(strides), pre_nms_thresh, pre_nms_topk
+        self.shortest, self.temperature = duration_thresh, score_temperature
+        self.levels: list[tuple[Tensor, ...] | None] = [None] * len(self.strides)
+
+    def add(
+        self,
+        logits: Sequence[Tensor],
+        offsets: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        distributions: Sequence[Tensor] = (),
+        first: int = 0,
+    ) -> None:
+        """Outputs of a piece that begins at step `first`: logits (T, K), offsets (T, 2), masks (T,) a level."""
+        spread: Sequence[Tensor | None] = distributions or [None] * len(self.strides)
+        for level, parts in enumerate(zip(logits, offsets, masks, spread, strict=True)):
+            found = self._level(*parts, self.strides[level], first)
+            held = self.levels[level]
+            if held is not None:
+                found = tuple(torch.cat(pair) for pair in zip(held, found, strict=True))
+                best = _best(found[1], self.topk)
+                found = tuple(column[best] for column in found)
+            self.levels[level] = found
+
+    def _level(
+        self,
+        logits_TK: Tensor,
+        offsets_T2: Tensor,
+        mask_T: Tensor,
+        distribution_T2R: Tensor | None,
+        stride: float,
+        first: int,
+    ) -> tuple[Tensor, ...]:
+        p_TK = (logits_TK.float() / self.temperature).sigmoid() * mask_T.float()[:, None]
+        flat = p_TK.flatten()
+        index = torch.nonzero(flat > self.threshold)[:, 0]
+        index = index[_best(flat[index], self.topk)]
+        point = torch.div(index, logits_TK.shape[1], rounding_mode="floor")
+        offset = offsets_T2[point].float()
+        t = point.to(offset.dtype) * stride + first
+        segment = torch.stack([t - offset[:, 0] * stride, t + offset[:, 1] * stride], 1)
+        columns = (segment, flat[index], index - point * logits_TK.shape[1])
+        if distribution_T2R is None:
+            return columns
+        return (*columns, _spread(distribution_T2R[point].float(), offset) * stride)
+
+    def result(self) -> Detections:
+        """Segments (N, 2) float32, scores (N,), labels (N,) of all levels, fine to coarse."""
+        segments, scores, labels = self._columns()[:3]
+        return segments, scores, labels
+
+    def spread(self) -> np.ndarray | None:
+        """(N, 2) standard deviations of start and end in steps, where the network gives distributions."""
+        columns = self._columns()
+        return columns[3] if len(columns) > 3 else None
+
+    def _columns(self) -> list[np.ndarray]:
+        levels = [level for level in self.levels if level is not None]
+        kept = [(level[0][:, 1] - level[0][:, 0]) > self.shortest for level in levels]
+        return [
+            torch.cat([column[keep] for column, keep in zip(columns, kept, strict=True)]).cpu().numpy()
+            for columns in zip(*levels, strict=True)
+        ]
+
+
+def _best(score_N: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest scores, best first, of equal ones the first; sorts no more than it must."""
+    if len(score_N) <= 4 * count:
+        return score_N.sort(descending=True, stable=True)[1][:count]
+    able = torch.nonzero(score_N >= score_N.topk(count, sorted=True)[0][-1])[:, 0]
+    return able[score_N[able].sort(descending=True, stable=True)[1][:count]]
+
+
+def _spread(logits_N2R: Tensor, offset_N2: Tensor) -> Tensor:
+    """(N, 2) standard deviations of distances, in strides; the level's gain is read from the distances."""
+    p_N2R = logits_N2R.softmax(-1)
+    bins = torch.arange(p_N2R.shape[-1], device=p_N2R.device, dtype=p_N2R.dtype)
+    mean_N2 = p_N2R @ bins
+    deviation_N2 = (p_N2R @ bins.square() - mean_N2.square()).clamp(min=0).sqrt()
+    return deviation_N2 * offset_N2 / mean_N2.clamp(min=1e-6)
 
 
 def decode_levels(
@@ -35,41 +131,17 @@ def decode_levels(
     True = real data; strides: of the levels. Per level: scores above `pre_nms_thresh`, the best `pre_nms_topk`
     of them, and of these the segments longer than `duration_thresh` steps.
     """
-    segments, scores, labels = [], [], []
-    for logits_TK, offsets_T2, mask_T, stride in zip(logits, offsets, masks, strides, strict=True):
-        level = _decode_level(logits_TK.float() / score_temperature, offsets_T2.float(), mask_T, stride)
-        segment_N2, score, label = level(pre_nms_thresh, pre_nms_topk)
-        long = (segment_N2[:, 1] - segment_N2[:, 0]) > duration_thresh
-        segments.append(segment_N2[long])
-        scores.append(score[long])
-        labels.append(label[long])
-    return (
-        torch.cat(segments).cpu().numpy(),
-        torch.cat(scores).cpu().numpy(),
-        torch.cat(labels).cpu().numpy(),
-    )
+    candidates = Candidates(strides, pre_nms_thresh, pre_nms_topk, duration_thresh, score_temperature)
+    candidates.add(logits, offsets, masks)
+    return candidates.result()
 
 
-def _decode_level(logits_TK: Tensor, offsets_T2: Tensor, mask_T: Tensor, stride: float) -> Any:
-    def candidates(threshold: float, topk: int) -> tuple[Tensor, Tensor, Tensor]:
-        p_TK = logits_TK.sigmoid() * mask_T.to(logits_TK.dtype)[:, None]
-        flat = p_TK.flatten()
-        index = torch.nonzero(flat > threshold)[:, 0]
-        score, order = flat[index].sort(descending=True, stable=True)
-        score, index = score[:topk], index[order[:topk]]
-        point = torch.div(index, logits_TK.shape[1], rounding_mode="floor")
-        offset = offsets_T2[point] * stride
-        t = point.to(offset.dtype) * stride
-        return (
-            torch.stack([t - offset[:, 0], t + offset[:, 1]], 1),
-            score,
-            index - point * logits_TK.shape[1],
-        )
-
-    return candidates
+def suppress(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, **settings: Any) -> Detections:
+    """What NMS leaves, under the published names of `test_cfg`; settings as of `suppress_indexed`."""
+    return suppress_indexed(segments, scores, labels, **settings)[:3]
 
 
-def suppress(
+def suppress_indexed(
     segments: np.ndarray,
     scores: np.ndarray,
     labels: np.ndarray,
@@ -83,11 +155,11 @@ def suppress(
     voting_thresh: float = 0.75,
     use_diou_nms: bool = False,
     class_sigma: Mapping[int, float] | None = None,
-) -> Detections:
-    """NMS under the published names of `test_cfg`; `none` returns the candidates as they are."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """NMS, and which candidate each result was; method `none` returns the candidates as they are."""
     if nms_method == "none":
-        return segments, scores, labels
-    return batched_nms(
+        return segments, scores, labels, np.arange(len(scores))
+    return batched_nms_indexed(
         segments,
         scores,
         labels,

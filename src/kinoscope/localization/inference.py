@@ -1,22 +1,33 @@
 """From items to events: batches of videos, the network, decoding, suppression, seconds.
 
 Videos of one length go through the network together, each padded only as far as exactness needs
-(`padded_length`, specification 4.1, 4.3). Items come one by one, so memory does not grow with their number.
+(`padded_length`, specification 4.1, 4.3). Items come one by one, so memory does not grow with their number; long
+videos go window by window, and of each no more than the best candidates stay, so memory grows with the features
+of a video alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinoscope.localization.decode import decode_levels, peaks, suppress, to_seconds
+from kinoscope.localization.decode import Candidates, peaks, suppress_indexed, to_seconds
 from kinoscope.localization.items import Item
-from kinoscope.localization.models import LocalizerOutput, ModelConfig, padded_length
+from kinoscope.localization.models import (
+    WINDOW,
+    Localizer,
+    LocalizerOutput,
+    ModelConfig,
+    output_windows,
+    padded_length,
+    window_overlap,
+)
 from kinoscope.localization.postprocess import postprocessed
 from kinoscope.localization.settings import Decode
 from kinoscope.timeline import Events
@@ -45,16 +56,29 @@ def predict_items(
     label_names: Sequence[str],
     device: torch.device,
     precision: str = "fp32",
+    window: int = WINDOW,
 ) -> Events:
-    """Events of all `items`, best first within a video; the model must be in evaluation mode."""
-    parts = [Events.empty(label_names)]
+    """Events of all `items`, best first within a video; the model must be in evaluation mode.
+
+    window: steps of a long video that go through the network at once.
+    """
+    network, parts = cast(Localizer, model), list[Events]()
     for batch, length in _batches(items, config):
-        x_BCT, mask_B1T = pad([item.feats for item in batch], length, device)
-        with _autocast(device, precision):
-            output = model(x_BCT, mask_B1T)
-        for row, item in enumerate(batch):
-            parts.append(item_events(_row(output, row), config, item, decode, label_names))
-    return Events.concat(parts)
+        answers = [Answer(item, config, decode) for item in batch]
+        if window_overlap(config, length, window) is None:
+            x_BCT, mask_B1T = pad([item.feats for item in batch], length, device)
+            with _autocast(device, precision):
+                output = network(x_BCT, mask_B1T)
+            for row, answer in enumerate(answers):
+                answer.add(_row(output, row))
+        else:
+            for answer in answers:
+                take = _taker(answer.item.feats, device)
+                with _autocast(device, precision):
+                    for first, output in output_windows(network, config, take, length, window):
+                        answer.add(_row(output, 0), first)
+        parts.extend(answer.events(label_names) for answer in answers)
+    return Events.concat(parts) if parts else Events.empty(label_names)
 
 
 def _autocast(device: torch.device, precision: str) -> Any:
@@ -64,18 +88,35 @@ def _autocast(device: torch.device, precision: str) -> Any:
 
 
 def _batches(items: Iterable[Item], config: ModelConfig) -> Iterator[tuple[list[Item], int]]:
-    """Runs of items with the same padded length, at most BATCH long."""
+    """Runs of items with the same padded length, at most BATCH long; long videos come alone."""
     batch: list[Item] = []
     length = 0
     for item in items:
         own = padded_length(item.feats.shape[1], config, exact=False)
-        if batch and (own != length or len(batch) == BATCH):
+        if batch and (own != length or len(batch) * own >= BATCH * config.max_seq_len):
             yield batch, length
             batch = []
         batch.append(item)
         length = own
+        if own > config.max_seq_len:
+            yield batch, length
+            batch = []
     if batch:
         yield batch, length
+
+
+def _taker(feats_CT: Tensor, device: torch.device) -> Any:
+    """Pieces of a video as x_BTC and mask_BT; beyond its end there are zeros."""
+
+    def take(first: int, last: int) -> tuple[Tensor, Tensor]:
+        piece_CT = feats_CT[:, first:last]
+        x_1TC = torch.zeros(1, last - first, feats_CT.shape[0], device=device)
+        mask_1T = torch.zeros(1, last - first, dtype=torch.bool, device=device)
+        x_1TC[0, : piece_CT.shape[1]] = piece_CT.T.to(device)
+        mask_1T[0, : piece_CT.shape[1]] = True
+        return x_1TC, mask_1T
+
+    return take
 
 
 def _row(output: LocalizerOutput, row: int) -> LocalizerOutput:
@@ -87,40 +128,55 @@ def _row(output: LocalizerOutput, row: int) -> LocalizerOutput:
     )
 
 
-def item_events(
-    output: LocalizerOutput, config: ModelConfig, item: Item, decode: Decode, label_names: Sequence[str]
-) -> Events:
-    """Events of one video from its rows of the output (levels without the batch axis)."""
-    settings = {name: value for name, value in decode.model_dump().items() if name not in AFTERWARDS}
-    first = {name: settings.pop(name) for name in DECODE}
-    if config.model_name == "SnapFormer":
-        segments, scores, labels = _instants(output, item, config, decode)
-    else:
-        candidates = decode_levels(output.logits, output.offsets, output.masks, config.strides, **first)
-        segments, scores, labels = suppress(*candidates, **settings)
-    order = np.argsort(-scores, kind="stable")
-    seconds = to_seconds(
-        segments[order].reshape(-1, 2),
-        fps=item.fps,
-        duration=item.duration,
-        feat_stride=item.feat_stride,
-        feat_num_frames=item.feat_num_frames,
-    )
-    seconds[:, 1] = np.maximum(seconds[:, 1], seconds[:, 0])
-    events = Events.of(item.video_id, seconds, labels[order], scores[order], label_names)
-    return events if decode.postprocess is None else postprocessed(events, decode.postprocess)
+class Answer:
+    """What the network says of one video: takes its outputs piece by piece, gives its events."""
 
+    def __init__(self, item: Item, config: ModelConfig, decode: Decode) -> None:
+        self.item, self.config, self.decode = item, config, decode
+        first = {name: getattr(decode, name) for name in DECODE}
+        self.candidates = Candidates([float(stride) for stride in config.strides], **first)
+        self.heat_TK: list[Tensor] = []  # of SnapFormer: the finest heat maps
 
-def _instants(
-    output: LocalizerOutput, item: Item, config: ModelConfig, decode: Decode
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks of the finest heat map of every class, as segments of no length; the best `max_seg_num`."""
-    found = [
-        peaks(output.logits[0][:, k], item.feats.shape[1], config.strides[0], decode.min_score)
-        for k in range(output.logits[0].shape[1])
-    ]
-    place = np.concatenate([p for p, _ in found])
-    score = np.concatenate([s for _, s in found])
-    label = np.repeat(np.arange(len(found)), [len(p) for p, _ in found])
-    best = np.argsort(-score, kind="stable")[: decode.max_seg_num]
-    return np.stack([place, place], 1)[best], score[best], label[best]
+    def add(self, output: LocalizerOutput, first: int = 0) -> None:
+        """The levels (without the batch axis) of the piece that begins at step `first`; in order of time."""
+        if self.config.model_name == "SnapFormer":
+            self.heat_TK.append(output.logits[0].cpu())
+        else:
+            self.candidates.add(output.logits, output.offsets, output.masks, output.distributions, first)
+
+    def events(self, label_names: Sequence[str]) -> Events:
+        """The video's events in seconds, best first."""
+        item, spread = self.item, None
+        if self.config.model_name == "SnapFormer":
+            segments, scores, labels = self._instants()
+        else:
+            settings = self.decode.model_dump(exclude={*DECODE, *AFTERWARDS})
+            segments, scores, labels, index = suppress_indexed(*self.candidates.result(), **settings)
+            spread = self.candidates.spread()
+            spread = None if spread is None else spread[index] * (item.feat_stride / item.fps)
+        order = np.argsort(-scores, kind="stable")
+        seconds = to_seconds(
+            segments[order].reshape(-1, 2),
+            fps=item.fps,
+            duration=item.duration,
+            feat_stride=item.feat_stride,
+            feat_num_frames=item.feat_num_frames,
+        )
+        seconds[:, 1] = np.maximum(seconds[:, 1], seconds[:, 0])
+        events = Events.of(item.video_id, seconds, labels[order], scores[order], label_names)
+        if spread is not None:
+            events = replace(events, uncertainty_s=spread[order])
+        rules = self.decode.postprocess
+        return events if rules is None else postprocessed(events, rules)
+
+    def _instants(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Peaks of the finest heat map of every class, as segments of no length; the best `max_seg_num`."""
+        heat_TK, stride = torch.cat(self.heat_TK), self.config.strides[0]
+        found = [
+            peaks(heat_T, self.item.feats.shape[1], stride, self.decode.min_score) for heat_T in heat_TK.T
+        ]
+        place = np.concatenate([p for p, _ in found])
+        score = np.concatenate([s for _, s in found])
+        label = np.repeat(np.arange(len(found)), [len(p) for p, _ in found])
+        best = np.argsort(-score, kind="stable")[: self.decode.max_seg_num]
+        return np.stack([place, place], 1)[best], score[best], label[best]

@@ -222,7 +222,12 @@ def _distance_rounds(table: _Padded, sigma_K: np.ndarray, min_score: float, out:
         table.score[rows, rest] = score
 
 
-def batched_nms(
+def batched_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, **settings: Any) -> Detections:
+    """Segments (N, 2), scores and labels that are left, best first; settings as of `batched_nms_indexed`."""
+    return batched_nms_indexed(segments, scores, labels, **settings)[:3]
+
+
+def batched_nms_indexed(
     segments: np.ndarray,
     scores: np.ndarray,
     labels: np.ndarray,
@@ -235,8 +240,8 @@ def batched_nms(
     voting_thresh: float = 0.75,
     use_diou_nms: bool = False,
     class_sigma: Mapping[int, float] | None = None,
-) -> Detections:
-    """Suppression of (N, 2) segments with (N,) scores and labels; results by falling score.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Suppression of (N, 2) segments with (N,) scores and labels; results by falling score, and which input each was.
 
     At most `max_seg_num` remain. multiclass: every class on its own and no voting; otherwise all together, then
     segment voting if voting_thresh > 0. Distance-IoU concerns soft-NMS alone, sigma by class the multiclass form alone.
@@ -244,7 +249,7 @@ def batched_nms(
     segments = np.asarray(segments, np.float32).reshape(-1, 2)
     scores, labels = np.asarray(scores, np.float32).reshape(-1), np.asarray(labels, np.int64).reshape(-1)
     if not len(scores):
-        return segments, scores, labels
+        return segments, scores, labels, np.empty(0, np.int64)
     groups = labels if multiclass else np.zeros_like(labels)
     index, score = _suppressed(
         segments,
@@ -261,10 +266,10 @@ def batched_nms(
     kept, names = segments[index], labels[index]
     if not multiclass and voting_thresh > 0:
         order = np.argsort(-score, kind="stable")[:max_seg_num] if not use_diou_nms else slice(None)
-        kept, score, names = kept[order], score[order], names[order]
+        kept, score, names, index = kept[order], score[order], names[order], index[order]
         kept = vote(kept, segments, scores, voting_thresh)
     order = np.argsort(-score, kind="stable")[:max_seg_num]
-    return kept[order], score[order], names[order]
+    return kept[order], score[order], names[order], index[order]
 
 
 def _suppressed(

@@ -8,11 +8,16 @@ Shape suffixes: B batch, C channels, T time.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
 from kinoscope.localization.models.config import ModelConfig
 from kinoscope.localization.models.localizer import Localizer, LocalizerOutput
+
+WINDOW = 4608  # steps of output of one window: memory against the share of the overlap
+Take = Callable[[int, int], tuple[Tensor, Tensor]]
 
 
 def receptive_field(config: ModelConfig) -> int | None:
@@ -42,27 +47,49 @@ def receptive_field(config: ModelConfig) -> int | None:
     return reach + config.head_num_layers * (config.head_kernel_size // 2) * coarsest
 
 
-@torch.no_grad()
-def windowed_forward(
-    model: Localizer, config: ModelConfig, x_BCT: Tensor, mask_B1T: Tensor, window: int = 4608
-) -> LocalizerOutput:
-    """`model(x, mask)` piece by piece: T as in `Localizer.forward`, `window` steps of output at a time.
+def window_overlap(config: ModelConfig, length: int, window: int = WINDOW) -> int | None:
+    """Steps at either side that windows over `length` steps need; None where the network takes it whole.
 
-    Equal to the whole up to rounding. Where attention is global, or a window would hold everything, it is the
-    whole. Positions are those of the whole input.
+    That is where attention is global, or where one window would hold everything.
     """
-    length, coarsest = x_BCT.shape[-1], config.strides[-1]
     reach = receptive_field(config)
-    overlap = 0 if reach is None else -(-reach // coarsest) * coarsest
+    if reach is None:
+        return None
+    overlap = -(-reach // config.strides[-1]) * config.strides[-1]
+    return overlap if length > window + 2 * overlap else None
+
+
+@torch.no_grad()
+def output_windows(
+    model: Localizer, config: ModelConfig, take: Take, length: int, window: int = WINDOW
+) -> Iterator[tuple[int, LocalizerOutput]]:
+    """(first step, output) of successive pieces of an input of `length` steps, `window` steps of output each.
+
+    take(first, last): the input between two steps as x_BTC and mask_BT. Together the pieces equal the whole up to
+    rounding; positions are those of the whole input.
+    """
+    coarsest = config.strides[-1]
     window = max(window // coarsest, 1) * coarsest
-    if reach is None or length <= window + 2 * overlap:
-        return model(x_BCT, mask_B1T)
-    pieces = []
+    overlap = window_overlap(config, length, window)
+    if overlap is None:
+        yield 0, model.heads(*model.backbone(*take(0, length)))
+        return
     for start in range(0, length, window):
         first, last = max(start - overlap, 0), min(start + window + overlap, length)
-        x_BTC = x_BCT[..., first:last].transpose(1, 2).contiguous()
-        features, masks = model.backbone(x_BTC, mask_B1T[:, 0, first:last], first, length)
-        pieces.append(_cut(model.heads(features, masks), config.strides, start - first, window))
+        output = model.heads(*model.backbone(*take(first, last), first, length))
+        yield start, _cut(output, config.strides, start - first, window)
+
+
+@torch.no_grad()
+def windowed_forward(
+    model: Localizer, config: ModelConfig, x_BCT: Tensor, mask_B1T: Tensor, window: int = WINDOW
+) -> LocalizerOutput:
+    """`model(x, mask)` piece by piece: T as in `Localizer.forward`."""
+
+    def take(first: int, last: int) -> tuple[Tensor, Tensor]:
+        return x_BCT[..., first:last].transpose(1, 2).contiguous(), mask_B1T[:, 0, first:last]
+
+    pieces = [piece for _, piece in output_windows(model, config, take, x_BCT.shape[-1], window)]
     return LocalizerOutput(
         *(
             [torch.cat(level, dim=1) for level in zip(*parts, strict=True)]
