@@ -1,0 +1,167 @@
+"""A trained anticipator: ranks the next action of new streams, evaluates itself, writes its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinoscope.anticipation.evaluate import softmax
+from kinoscope.anticipation.judge import SHOWN, judge
+from kinoscope.anticipation.models import Anticipator
+from kinoscope.anticipation.settings import AnticipationSettings
+from kinoscope.anticipation.stages import logits
+from kinoscope.anticipation.streams import NOTHING, StreamSource, WindowReader
+from kinoscope.engine.weights import Weights, save_weights
+from kinoscope.errors import KinoscopeError
+from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.recipe import to_yaml
+
+EVERY_S = 1.0  # seconds between the moments at which `predict` looks ahead
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """The likeliest next actions at moments of streams.
+
+    video: (N,) names; time_s: (N,) the moment up to which was observed; starts_s: (N,) moment from which the action
+    is expected; label: (N, K) best first; probability: (N, K).
+    """
+
+    video: tuple[str, ...]
+    time_s: np.ndarray
+    starts_s: np.ndarray
+    label: np.ndarray
+    probability: np.ndarray
+    label_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain dict a moment."""
+        return [
+            {
+                "video": self.video[k],
+                "time_s": round(float(self.time_s[k]), 3),
+                "starts_s": round(float(self.starts_s[k]), 3),
+                "next": [
+                    [self.label_names[int(a)], round(float(p), 4)]
+                    for a, p in zip(self.label[k], self.probability[k], strict=True)
+                ],
+            }
+            for k in range(len(self))
+        ]
+
+    def to_csv(self) -> str:
+        """Rows `video,time_s,starts_s,rank,action,probability`."""
+        lines = ["video,time_s,starts_s,rank,action,probability"]
+        for row in self.rows():
+            head = f"{row['video']},{row['time_s']:.3f},{row['starts_s']:.3f}"
+            lines += [f"{head},{k},{name},{p:.4f}" for k, (name, p) in enumerate(row["next"], start=1)]
+        return "\n".join(lines) + "\n"
+
+
+class AnticipationModel:
+    """`predict(input)` for one file, `evaluate(folder)` for the recipe's test streams."""
+
+    def __init__(self, settings: AnticipationSettings, about: dict[str, Any]) -> None:
+        self.settings, self.about = settings, about
+        self.label_names: tuple[str, ...] = tuple(about["label_names"])
+        config = settings.model.config(len(self.label_names), settings.data.num_frames, about["input_dim"])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Anticipator(config).to(self.device).eval()
+        self.reader = WindowReader.from_about(settings.data, about)
+
+    def predict(
+        self, path: str | Path, everything: bool = False, at: Sequence[float] | None = None
+    ) -> Rankings:
+        """The likeliest next actions in every stream of a file, every second or at the times `at` (seconds).
+
+        everything: all classes, not only the first five. What comes after a moment does not change its answer.
+        """
+        streams = SkeletonFile.load(path)
+        if streams.joint_names != tuple(self.about["joint_names"]):
+            raise KinoscopeError(
+                "these are other joints than the model was trained on",
+                file=path,
+                field="joint_names",
+                value=list(streams.joint_names),
+                remedy=f"expected {self.about['joint_names']}",
+            )
+        still = streams.without_motion()
+        samples = []
+        for motion in streams:
+            if motion.name in still:
+                continue
+            times = np.arange(EVERY_S, motion.duration_s, EVERY_S) if at is None else np.asarray(at, float)
+            inside = times[(times >= 0) & (times < motion.duration_s)]
+            for t in inside.tolist():
+                ahead = t + self.settings.data.tau_a
+                samples.append(self.reader.at(motion, streams.up_axis, t, NOTHING, ahead, ahead))
+        if not samples:
+            why = next(iter(still.values()), None) or "no moment asked for lies inside a stream"
+            raise KinoscopeError(why, file=path, value=None if at is None else list(at))
+        p_nA = softmax(logits(self.network, samples, self.device))
+        best = np.argsort(-p_nA, axis=1, kind="stable")[:, : None if everything else SHOWN]
+        return Rankings(
+            tuple(sample.video for sample in samples),
+            np.array([sample.last_s for sample in samples]),
+            np.array([sample.start_s for sample in samples]),
+            best,
+            np.take_along_axis(p_nA, best, axis=1),
+            self.label_names,
+        )
+
+    def evaluate(self, folder: Path) -> dict[str, Any]:
+        """The recipe's protocol on its test streams; scores, predictions and metrics land in `folder`."""
+        source = StreamSource(self.settings.data, self.reader)
+        samples = [source.test_sample(k) for k in range(len(source.test_rows))]
+        if source.label_names != self.label_names:
+            raise KinoscopeError(
+                "the streams name other actions than the model knows",
+                field="data.test",
+                value=list(source.label_names),
+                remedy=f"expected {list(self.label_names)}",
+            )
+        scores = logits(self.network, samples, self.device) if samples else np.empty((0, 0))
+        return judge(scores, samples, source, folder, dict(source.skipped))
+
+    def save(self, folder: Path) -> None:
+        """The model as a weights folder."""
+        save_weights(folder, self.network.state_dict(), to_yaml(self.settings), self.about)
+
+    def render(self, parts: Sequence[Rankings], kind: str) -> str:
+        """The answers as csv or json."""
+        if kind == "csv":
+            head, *rest = [part.to_csv() for part in parts]
+            return head + "".join(text.partition("\n")[2] for text in rest)
+        if kind == "json":
+            return json.dumps(self.to_json(parts)) + "\n"
+        raise KinoscopeError(
+            "rankings are not written in that format", field="--format", value=kind, remedy="csv or json"
+        )
+
+    def to_json(self, parts: Sequence[Rankings]) -> dict[str, Any]:
+        return {
+            "label_names": list(self.label_names),
+            "tau_a_s": self.settings.data.tau_a,
+            "rankings": [row for part in parts for row in part.rows()],
+        }
+
+
+def load(weights: Weights, settings: AnticipationSettings) -> AnticipationModel:
+    """The model of a weights folder."""
+    model = AnticipationModel(settings, weights.about)
+    model.network.load_state_dict(weights.state)
+    return model
+
+
+def load_official(path: Path, settings: AnticipationSettings) -> AnticipationModel:
+    """No official checkpoint is of a recipe on streams."""
+    raise KinoscopeError("no official checkpoint is of this recipe", file=path, field="--recipe")

@@ -1,0 +1,120 @@
+"""Settings of the anticipation task: what the official Hydra tree of S-GEAR says, typed.
+
+Published names are kept where they are clear; defaults are the official ones (specification 13 and 14). Times are
+in seconds: tau_a is how long before its start an action is told, tau_o how much is observed before that.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kinoscope.anticipation.models import AnticipatorConfig, DecoderConfig
+from kinoscope.engine.settings import TrainSettings
+from kinoscope.recipe import Settings
+
+
+class StreamsData(Settings):
+    """Untrimmed motion in the neutral skeleton file; the features are poses and velocities."""
+
+    kind: Literal["streams"] = "streams"
+    train: str = "builtin:precog16"  # .npz file of streams; `builtin:NAME` is packaged
+    test: str | None = None  # another file; null: part of `train`, by `split`
+    split: Literal["subject", "stream"] = "subject"  # how `train` is divided where `test` is null
+    test_subjects: tuple[str | int, ...] = ()  # names or numbers; empty: the last fifth of the subjects
+    tau_a: float = Field(0.5, ge=0)  # seconds between the last observed moment and the action
+    tau_o: float = Field(16.0, gt=0)  # seconds observed
+    frame_rate: float = Field(5.0, gt=0)  # steps a second; a step is the mean of its frames
+    earlier: float = Field(0.5, ge=0, le=1)  # share of training windows that end earlier than tau_a before
+    warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
+    mix: float = Field(0.0, ge=0, le=1)  # share of training windows spliced from several people
+    turn: float = Field(0.0, ge=0)  # training windows are turned about the vertical by up to so many radians
+    resize: float = Field(0.0, ge=0, lt=1)  # training bodies are larger or smaller by up to this share
+    noise: float = Field(0.0, ge=0)  # training windows are shifted, channel by channel, by this deviation
+
+    @property
+    def num_frames(self) -> int:
+        """Steps of a window."""
+        return max(round(self.tau_o * self.frame_rate), 1)
+
+
+class Model(Settings):
+    """The network (specification 5)."""
+
+    intermediate_featdim: int = Field(768, ge=64)  # width C; a multiple of 64 where prot_attn is on
+    prot_attn: bool = True  # prototype attention
+    mean_representation: bool = True  # prototypes by the mean of the clip; false: one a frame
+    transform_features: bool = False  # a residual net on features
+    current_action: bool = False  # a second head tells what goes on at each step, the first what starts next
+    dropout: float = Field(0.2, ge=0, lt=1)  # before the classifier
+    inter_dim: int = Field(2048, ge=1)  # width D of the decoder
+    n_layer: int = Field(6, ge=1)  # blocks of the decoder
+    n_head: int = Field(4, ge=1)  # attention heads of the decoder
+    decoder_dropout: float = Field(0.1, ge=0, lt=1)  # of embeddings, attention and residuals
+    reference_quirks: bool = True  # official numerics; false: a prediction depends on its own sample alone
+
+    @model_validator(mode="after")
+    def _widths(self) -> Model:
+        if self.prot_attn and self.intermediate_featdim % 64:
+            raise ValueError("intermediate_featdim must be a multiple of 64 for prototype attention")
+        if self.inter_dim % self.n_head:
+            raise ValueError(f"inter_dim {self.inter_dim} is not a multiple of its {self.n_head} heads")
+        return self
+
+    def config(self, classes: int, num_frames: int, input_dim: int) -> AnticipatorConfig:
+        """What the network is built from, on features of `input_dim` channels."""
+        decoder = DecoderConfig(
+            self.inter_dim,
+            self.n_layer,
+            self.n_head,
+            dropout=self.decoder_dropout,
+            positions=max(1024, num_frames + 1),
+        )
+        return AnticipatorConfig(
+            num_classes={"current": classes, "action": classes}
+            if self.current_action
+            else {"action": classes},
+            num_frames=num_frames,
+            backbone_dim=input_dim,
+            intermediate_featdim=self.intermediate_featdim,
+            prot_attn=self.prot_attn,
+            mean_representation=self.mean_representation,
+            transform_features=self.transform_features,
+            dropout=self.dropout,
+            decoder=decoder,
+            reference_quirks=self.reference_quirks,
+        )
+
+
+class LossWeights(Settings):
+    """Weight of every loss (specification 6); 0 leaves it out."""
+
+    cls_action: float = Field(1.0, ge=0)  # cross-entropy of the next action
+    past_cls_action: float = Field(1.0, ge=0)  # of the action at every step (current_action: of the next one)
+    past_cls_current: float = Field(0.0, ge=0)  # model.current_action: of the action at every step
+    global_simContrast: float = Field(0.0, ge=0)  # distance of similarity profiles, L_Sem
+    past_target_global_simContrast: float = Field(0.0, ge=0)  # the same at every observed step
+    target_distance: float = Field(1.0, ge=0)  # distance to the own prototype, L_reg
+    feat: float = Field(1.0, ge=0)  # squared error of predicted features
+
+
+class Train(TrainSettings):
+    """S-GEAR's training on top of the engine's."""
+
+    losses: LossWeights = LossWeights()
+    freeze_prototypes: bool = False  # visual prototypes stay as they start
+    bias_bn_wd_scale: float = Field(1.0, ge=0)  # weight decay of biases over that of weights
+
+
+class AnticipationSettings(Settings):
+    """One recipe of the task."""
+
+    task: Literal["anticipation"] = "anticipation"
+    description: str = ""
+    data: StreamsData = StreamsData()
+    model: Model = Model()
+    train: Train = Train()
+
+
+Schema = AnticipationSettings

@@ -1,0 +1,147 @@
+"""What the engine runs for anticipation on skeleton streams: one end-to-end stage.
+
+Differences from the official program:
+1. The weights at the end of the schedule count: choosing the best epoch on test people would flatter the figures.
+2. `model.current_action` adds a head. The published head tells both what goes on at past steps and what comes next,
+   the same thing where steps are as long as tau_a; with shorter steps two heads tell two things, and every step learns
+   to tell the next action from what was seen before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinoscope.anticipation.class_names import vectors
+from kinoscope.anticipation.judge import figures, judge
+from kinoscope.anticipation.loss import losses, total_loss
+from kinoscope.anticipation.models import Anticipator
+from kinoscope.anticipation.schedule import parameter_groups
+from kinoscope.anticipation.settings import AnticipationSettings
+from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource
+from kinoscope.engine.stage import Run, Stage
+
+BATCH = 256  # windows of one pass of a validation
+
+
+def stages(settings: AnticipationSettings) -> list[Stage]:
+    """The stages of a recipe, in order."""
+    return [AnticipationStage(settings)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """features (B, T, D); current, upcoming (B, T); target (B,): see `Sample`."""
+
+    features: Tensor
+    current: Tensor
+    upcoming: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Batch:
+        def stack(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
+
+        targets = torch.tensor([sample.target for sample in samples])
+        return cls(stack("features"), stack("current"), stack("upcoming"), targets)
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(x.to(device) for x in (self.features, self.current, self.upcoming, self.target)))
+
+
+class TrainingWindows:
+    """Training samples of a source."""
+
+    def __init__(self, source: StreamSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source.rows)
+
+    def draw(self, index: int, generator: np.random.Generator) -> Sample:
+        return self.source.training_sample(index, generator)
+
+
+class AnticipationStage(Stage):
+    """Training of an anticipator; validation by class-mean recall@5 and top-1."""
+
+    name = "anticipation"
+
+    def __init__(self, settings: AnticipationSettings) -> None:
+        self.recipe, self.settings = settings, settings.train
+        self.weights = settings.train.losses.model_dump()
+
+    def prepare(self, run: Run) -> None:
+        self.source = StreamSource(self.recipe.data)
+        run.skipped.update(self.source.skipped)
+        found, self.language_source = vectors(self.source.label_names)
+        self.language = torch.from_numpy(found)
+
+    def build_model(self) -> nn.Module:
+        classes, data = len(self.source.label_names), self.recipe.data
+        config = self.recipe.model.config(classes, data.num_frames, self.source.input_dim)
+        model = Anticipator(config, self.language)  # visual prototypes start from language
+        model.prototypes.requires_grad_(not self.recipe.train.freeze_prototypes)
+        return model
+
+    def samples(self) -> TrainingWindows:
+        return TrainingWindows(self.source)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        return Batch.of(samples)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        train = self.recipe.train
+        return parameter_groups(model, train.optimizer.weight_decay, train.bias_bn_wd_scale)
+
+    def step(self, model: nn.Module, batch: Batch, run: Run) -> dict[str, Tensor]:
+        batch = batch.to(run.device)
+        outputs = model(batch.features)
+        targets, past = {"action": batch.target}, {"action": batch.current}
+        if self.recipe.model.current_action:
+            nothing = torch.full_like(batch.target, NOTHING)
+            targets = {"current": nothing, "action": batch.target}
+            past = {"current": batch.current, "action": batch.upcoming}
+        net = run.processes.unwrap(model)
+        prototypes: Any = net.prototypes
+        each = losses(outputs, targets, past, prototypes, self.language.to(run.device))
+        total, means = total_loss(each, self.weights)
+        return {"loss": total, **{name: means[name] for name in means if self.weights.get(name, 0) > 0}}
+
+    # -- judging --------------------------------------------------------------------------------------------
+
+    def _test(self, model: nn.Module, run: Run) -> tuple[np.ndarray, list[Sample]]:
+        samples = [self.source.test_sample(k) for k in range(len(self.source.test_rows))]
+        return logits(model, samples, run.device), samples
+
+    def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
+        if not self.source.test_rows:
+            return {}
+        scores, samples = self._test(model, run)
+        return figures(scores, np.array([sample.target for sample in samples]))
+
+    def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
+        if not self.source.test_rows or not run.processes.first:
+            return {}
+        scores, samples = self._test(model, run)
+        return judge(scores, samples, self.source, run.folder, run.skipped)
+
+    def about(self) -> dict[str, Any]:
+        return {**self.source.about(), "language": self.language_source}
+
+
+def logits(model: nn.Module, samples: Sequence[Sample], device: torch.device) -> np.ndarray:
+    """(n, A) action logits of windows."""
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(samples), BATCH):
+            some = [sample.features for sample in samples[first : first + BATCH]]
+            out = model(torch.from_numpy(np.stack(some)).to(device), with_past=False)
+            parts.append(out["logits/action"].float().cpu().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,295 @@
+"""Skeleton streams as anticipation samples: what was seen up to tau_a before an action, and which action it is.
+
+Nothing of the future is touched: a motion is cut after its last observed frame *before* features are computed
+from it, and velocities look back one frame. A step is the mean of the frames of 1/frame_rate seconds; steps are
+counted back from the end of the window. A window that reaches back before the stream repeats its first step; one
+that would end before it is blank.
+
+Training windows are made from training streams alone. Some (`mix`) are spliced: every action, with the pause before
+it, is played by a random person who did the same action elsewhere. The order of the actions stays a real one, so
+that it, and not the looks of one recording, tells what comes next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kinoscope import builtin
+from kinoscope.anticipation.settings import StreamsData
+from kinoscope.errors import KinoscopeError
+from kinoscope.media.pose_features import BodyPlan, Standardiser, aligned, body_plan
+from kinoscope.media.skeleton import Motion, SkeletonFile
+
+NOTHING = -1  # label of a step without action
+ROUNDING_S = 1e-9  # a frame at the very end of a window is seen
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One window.
+
+    features: (T, D) float32. current: (T,) the action that goes on at each step; upcoming: (T,) the action that
+    starts next, tau_a after the step before or later: what that step should have told; target: the action to come.
+    -1: none. last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come.
+    """
+
+    video: str
+    features: np.ndarray
+    current: np.ndarray
+    upcoming: np.ndarray
+    target: int
+    last_s: float
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stream as frame features (F, C), with its segments (S, 3) first frame, one past the last, label, by time."""
+
+    name: str
+    fps: float
+    features: np.ndarray
+    segments: np.ndarray
+
+
+def last_frame(end_s: float, fps: float) -> int:
+    """Number of the last frame at or before `end_s`; -1 where there is none.
+
+    >>> last_frame(0.5, 30.0), last_frame(-0.1, 30.0)
+    (15, -1)
+    """
+    return max(math.floor((end_s + ROUNDING_S) * fps), -1)
+
+
+def frame_features(motion: Motion, plan: BodyPlan, up_axis: str) -> np.ndarray:
+    """(F, 6 V + 3): joints about the root, turned to the mean shoulder line, and speeds from one frame back."""
+    body, root, yaw = aligned(motion.joints, plan, up_axis)
+    travel = _back(root, motion.fps)
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    turned = np.stack(
+        [cos * travel[:, 0] + sin * travel[:, 2], travel[:, 1], cos * travel[:, 2] - sin * travel[:, 0]],
+        axis=1,
+    )
+    parts = [body.reshape(len(body), -1), _back(body, motion.fps).reshape(len(body), -1), turned]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _back(values: np.ndarray, fps: float) -> np.ndarray:
+    """Backward differences in units a second; zero for the first frame."""
+    return np.diff(values, axis=0, prepend=values[:1]) * fps
+
+
+def by_time(segments: np.ndarray) -> np.ndarray:
+    """Segments (S, 3) in order of their start."""
+    return segments[np.argsort(segments[:, 0], kind="stable")]
+
+
+def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(T, C) features, (T,) current and (T,) upcoming actions of the window that ends with frame `last`."""
+    total, size = data.num_frames, track.fps / data.frame_rate
+    bounds = np.round(last + 1 - np.arange(total, -1, -1) * size).astype(np.int64).clip(min=0)
+    full = np.flatnonzero(np.diff(bounds) > 0)
+    starts, stops = bounds[full], bounds[full + 1]
+    seen = track.features[starts[0] : last + 1]
+    means = np.add.reduceat(seen, starts - starts[0], axis=0) / (stops - starts)[:, None]
+    middle = (starts + stops - 1) // 2
+    first, end, label = track.segments.T
+    on = (first <= middle[:, None]) & (middle[:, None] < end)
+    current = np.where(on.any(1), label[on.argmax(1)], NOTHING) if len(label) else np.full(len(full), NOTHING)
+    # A step is told from the steps before it, whose last frame is starts - 1.
+    later = first >= starts[:, None] - 1 + data.tau_a * track.fps
+    upcoming = np.where(later.any(1), label[later.argmax(1)], NOTHING) if len(label) else current
+    pad = total - len(full)
+    nothing = np.full(pad, NOTHING)
+    return (
+        np.concatenate([np.repeat(means[:1], pad, axis=0), means]).astype(np.float32),
+        np.concatenate([nothing, current]),
+        np.concatenate([nothing, upcoming]),
+    )
+
+
+class WindowReader:
+    """Cuts standardised windows out of motions of one skeleton."""
+
+    def __init__(self, data: StreamsData, joint_names: Sequence[str], standardise: Standardiser) -> None:
+        self.data, self.joint_names, self.standardise = data, tuple(joint_names), standardise
+        self.plan = body_plan(self.joint_names)
+
+    @classmethod
+    def from_about(cls, data: StreamsData, about: dict[str, Any]) -> WindowReader:
+        """Inverse of `about`."""
+        return cls(data, about["joint_names"], Standardiser.from_dict(about["standardise"]))
+
+    def about(self) -> dict[str, Any]:
+        return {"joint_names": list(self.joint_names), "standardise": self.standardise.to_dict()}
+
+    def at(
+        self, motion: Motion, up_axis: str, end_s: float, label: int, start_s: float, stop_s: float
+    ) -> Sample:
+        """The window of a motion that ends at `end_s`, for the action `label` from `start_s` to `stop_s`."""
+        last = min(last_frame(end_s, motion.fps), len(motion.joints) - 1)
+        if last < 0:
+            return self.blank(motion.name, label, start_s, stop_s)
+        seen = replace(motion, joints=motion.joints[: last + 1])
+        track = Track(
+            motion.name, motion.fps, frame_features(seen, self.plan, up_axis), by_time(motion.segments)
+        )
+        features, current, upcoming = window(track, last, self.data)
+        shown = self.standardise(features)
+        return Sample(motion.name, shown, current, upcoming, label, last / motion.fps, start_s, stop_s)
+
+    def blank(self, name: str, label: int, start_s: float, stop_s: float) -> Sample:
+        """The window of an action before which nothing can be observed."""
+        total = self.data.num_frames
+        nothing = np.full(total, NOTHING)
+        features = np.zeros((total, len(self.standardise.mean)), np.float32)
+        return Sample(name, features, nothing, nothing, label, -1.0, start_s, stop_s)
+
+
+class StreamSource:
+    """Training and test windows, one an annotated action. A stream without motion is left out and named."""
+
+    def __init__(self, data: StreamsData, reader: WindowReader | None = None) -> None:
+        """reader: of a trained model; without, the training streams standardise."""
+        self.data = data
+        train, test = _divide(data)
+        for name in ("label_names", "joint_names"):
+            if getattr(train, name) != getattr(test, name):
+                raise KinoscopeError(
+                    f"training and test streams differ in their {name.replace('_', ' ')}",
+                    field="data.test",
+                    value=list(getattr(test, name)),
+                    remedy=f"expected {list(getattr(train, name))}",
+                )
+        self.skipped = {**train.without_motion(), **test.without_motion()}
+        self.label_names, self.up_axis = tuple(train.label_names), test.up_axis
+        self.test = [m for m in test if m.name not in self.skipped]
+        plan = body_plan(train.joint_names)
+        self.tracks = [
+            Track(m.name, m.fps, frame_features(m, plan, train.up_axis), by_time(m.segments))
+            for m in train
+            if m.name not in self.skipped
+        ]
+        self.rows = _rows([track.segments for track in self.tracks])
+        self.test_rows = _rows([m.segments for m in self.test])
+        if not self.rows:
+            raise KinoscopeError(
+                "no training stream has an annotated action and motion", field="data.train", value=data.train
+            )
+        self.reader = reader or WindowReader(
+            data, train.joint_names, Standardiser.fit([track.features for track in self.tracks])
+        )
+        self.input_dim = len(self.reader.standardise.mean)
+        self._donors: dict[tuple[int, bool], list[tuple[int, int]]] = {}
+        for which, row in self.rows:
+            key = int(self.tracks[which].segments[row, 2]), row == 0
+            self._donors.setdefault(key, []).append((which, row))
+
+    def about(self) -> dict[str, Any]:
+        """What a model must carry along to read other streams of this kind."""
+        return {"label_names": list(self.label_names), "input_dim": self.input_dim, **self.reader.about()}
+
+    def train_orders(self) -> list[list[int]]:
+        """The labels of every training stream, in order of time."""
+        return [track.segments[:, 2].tolist() for track in self.tracks]
+
+    def test_orders(self) -> list[list[int]]:
+        """The same of the test streams."""
+        return [by_time(motion.segments)[:, 2].tolist() for motion in self.test]
+
+    def training_sample(self, index: int, generator: np.random.Generator) -> Sample:
+        """The window before training action `index`, changed at random as the settings say."""
+        data = self.data
+        which, row = self.rows[index]
+        track = self.tracks[which]
+        if generator.random() < data.mix:
+            track = self._spliced(which, row, generator)
+        track = faster(track, data.warp, generator)
+        first, end, label = (int(x) for x in track.segments[row])
+        start_s, end_s, lead = first / track.fps, end / track.fps, data.tau_a
+        spare = (first - (track.segments[row - 1, 0] if row else 0)) / track.fps - lead
+        if spare > 0 and generator.random() < data.earlier:
+            lead += spare * generator.random()
+        last = last_frame(start_s - lead, track.fps)
+        if last < 0:
+            return self.reader.blank(track.name, label, start_s, end_s)
+        features, current, upcoming = window(track, last, data)
+        shown = self.reader.standardise(changed(features, data, generator))
+        if data.noise:
+            shown = shown + data.noise * generator.standard_normal(shown.shape[1], np.float32)
+        return Sample(track.name, shown, current, upcoming, label, last / track.fps, start_s, end_s)
+
+    def test_sample(self, index: int) -> Sample:
+        """The window before test action `index`."""
+        which, row = self.test_rows[index]
+        motion = self.test[which]
+        first, end, label = (int(x) for x in by_time(motion.segments)[row])
+        start_s = first / motion.fps
+        return self.reader.at(
+            motion, self.up_axis, start_s - self.data.tau_a, label, start_s, end / motion.fps
+        )
+
+    def _spliced(self, which: int, row: int, generator: np.random.Generator) -> Track:
+        """The stream up to action `row`, each action with the pause before it from a random training stream."""
+        own = self.tracks[which]
+        parts, segments, done = [], [], 0
+        for k in range(row + 1):
+            label = int(own.segments[k, 2])
+            donors = self._donors[label, k == 0]
+            donor, at = donors[int(generator.integers(len(donors)))]
+            track = self.tracks[donor]
+            first, end = (int(x) for x in track.segments[at, :2])
+            begin = int(track.segments[at - 1, 1]) if at else 0
+            begin = min(begin, first)
+            parts.append(track.features[begin:end])
+            segments.append((done + first - begin, done + end - begin, label))
+            done += end - begin
+        return Track(own.name, own.fps, np.concatenate(parts), np.array(segments))
+
+
+def faster(track: Track, share: float, generator: np.random.Generator) -> Track:
+    """The stream played faster or slower by a random factor in [1 - share, 1 / (1 - share)]: speeds change too."""
+    if not share:
+        return track
+    limit = -math.log1p(-share)
+    factor = math.exp(generator.uniform(-limit, limit))
+    joints = (track.features.shape[1] - 3) // 2
+    features = track.features.copy()
+    features[:, joints:] *= factor
+    return replace(track, fps=track.fps * factor, features=features)
+
+
+def changed(features: np.ndarray, data: StreamsData, generator: np.random.Generator) -> np.ndarray:
+    """(T, C) turned about the vertical and resized by random amounts, one a window."""
+    points = features.reshape(len(features), -1, 3)
+    if data.turn:
+        angle = generator.uniform(-data.turn, data.turn)
+        cos, sin = math.cos(angle), math.sin(angle)
+        matrix = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], np.float32)
+        points = points @ matrix
+    if data.resize:
+        points = points * np.float32(1 + generator.uniform(-data.resize, data.resize))
+    features = points.reshape(features.shape)
+    return features
+
+
+def _rows(segments: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """(stream, action in order of time) of every annotated action."""
+    return [(which, row) for which, table in enumerate(segments) for row in range(len(table))]
+
+
+def _divide(data: StreamsData) -> tuple[SkeletonFile, SkeletonFile]:
+    """Training and test streams, from two files or from one that is split."""
+    whole = SkeletonFile.load(builtin.resolve(data.train))
+    if data.test is not None:
+        return whole, SkeletonFile.load(builtin.resolve(data.test))
+    if data.split == "subject":
+        return whole.split(data.test_subjects)
+    count = max(len(whole) // 5, 1)
+    return whole.take(range(len(whole) - count)), whole.take(range(len(whole) - count, len(whole)))
