@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,8 +12,9 @@ from kinoscope import cli, load
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.features import FeatureSource
 from kinoscope.localization.settings import FeatureData, LocalizationSettings
+from kinoscope.media.store import StoreWriter
 from kinoscope.tasks import load_recipe
-from kinoscope.timeline import Events
+from kinoscope.timeline import Events, TimeAxis
 
 from .layouts import NAMES, RECIPES, TINY, write_dataset
 
@@ -240,3 +242,77 @@ def test_a_missing_score_file_is_told_before_training(tmp_path: Path) -> None:
     chosen = [*TINY, *write_dataset(tmp_path, "anet"), "decode.ext_score_file=nowhere.json"]
     assert cli.main(["train", RECIPES["anet"], *chosen, "--output", str(tmp_path / "run")]) == 1
     assert not (tmp_path / "run" / "weights").exists()
+
+
+def test_test_videos_without_labels_are_predicted(tmp_path: Path) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos")]
+    edit(
+        tmp_path, lambda database: [e.pop("annotations") for e in database.values() if e["subset"] == "test"]
+    )
+    run = tmp_path / "run"
+    assert cli.main(["train", RECIPES["thumos"], *chosen, "--output", str(run), "--quiet"]) == 0
+    events = Events.from_json(json.loads((run / "predictions.json").read_text()))
+    assert set(events.source) == {"video_5", "video_6", "video_7"}
+    assert cli.main(["report", str(run)]) == 0
+    without = [*chosen, "data.test_subsets=[]"]
+    assert cli.main(["train", RECIPES["thumos"], *without, "--output", str(tmp_path / "b"), "--quiet"]) == 0
+
+
+def packed(folder: Path, place: Path, stride: float = 4) -> None:
+    """The npy files of a folder as a feature store."""
+    with StoreWriter(place, {"name": "noise"}, 8) as writer:
+        for file in sorted(folder.glob("*.npy")):
+            writer.add(file.stem, [np.load(file)], TimeAxis(30.0, stride, 16))
+
+
+def test_an_hdf5_file_or_a_store_gives_what_the_folder_gives(tmp_path: Path, capsys: Any) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos")]
+    packed(tmp_path / "features0", tmp_path / "store")
+    with h5py.File(tmp_path / "all.hdf5", "w") as file:
+        for path in (tmp_path / "features0").iterdir():
+            file[path.stem] = np.load(path)
+    found = []
+    for name in ("features0", "store", "all.hdf5"):
+        run, more = tmp_path / f"run_{name}", f"data.features={tmp_path / name}"
+        assert cli.main(["train", RECIPES["thumos"], *chosen, more, "--output", str(run), "--quiet"]) == 0
+        found.append((run / "predictions.json").read_bytes())
+    assert found[0] == found[1] == found[2]
+    alone = load(tmp_path / "run_store").predict(tmp_path / "store", everything=True)
+    same = load(tmp_path / "run_all.hdf5").predict(tmp_path / "all.hdf5", everything=True)
+    assert len(set(alone.source)) == 8
+    assert np.array_equal(alone.score, same.score)
+
+
+def test_features_on_another_axis_are_refused(tmp_path: Path) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos")]
+    run = tmp_path / "run"
+    assert cli.main(["train", RECIPES["thumos"], *chosen, "--output", str(run), "--quiet"]) == 0
+    with pytest.raises(KinoscopeError, match=r"trained on .*'stride_frames': 4.*'stride_frames': 8"):
+        load(run, overrides=("data.feat_stride=8",)).evaluate(tmp_path / "other")
+    packed(tmp_path / "features0", tmp_path / "store", stride=8)
+    with pytest.raises(KinoscopeError, match=r"stride_frames=4.*stride_frames=8"):
+        load(run).predict(tmp_path / "store")
+
+
+def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos"), f"data.features={tmp_path}/store"]
+    packed(tmp_path / "features0", tmp_path / "store")
+    run = tmp_path / "run"
+    assert cli.main(["train", RECIPES["thumos"], *chosen, "--output", str(run), "--quiet"]) == 0
+    with StoreWriter(tmp_path / "b", {"name": "other"}, 8) as writer:
+        writer.add("video_7", [np.zeros((40, 8), np.float32)], TimeAxis(30.0, 4, 16))
+    with pytest.raises(KinoscopeError, match=r"trained on features of .*noise.*other"):
+        load(run).predict(tmp_path / "b")
+
+
+def test_one_bad_feature_file_costs_that_file(tmp_path: Path, capsys: Any) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos")]
+    run = tmp_path / "run"
+    assert cli.main(["train", RECIPES["thumos"], *chosen, "--output", str(run), "--quiet"]) == 0
+    good, bad = (tmp_path / "features0" / f"video_{k}.npy" for k in (5, 6))
+    np.save(bad, np.load(bad).T)
+    capsys.readouterr()
+    assert cli.main(["predict", str(run), str(bad), str(good), "--all", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "on its side" in answer["skipped"][str(bad)]
+    assert list(answer["events"]) == ["video_5"]

@@ -14,6 +14,7 @@ every reader; a video without annotations is trained on as background; label ids
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.localization.annotations import UNKNOWN_S, Annotations, Video
 from kinoscope.localization.evaluate import read_truth
 from kinoscope.localization.items import Item
-from kinoscope.localization.resize import Grid, cut_to_features, grid_of, keeps_rows, resize
+from kinoscope.localization.resize import Grid, check_axis, cut_to_features, grid_of, keeps_rows, resize
 from kinoscope.localization.settings import FeatureData, Model
 from kinoscope.localization.truncation import Draws, random_window
-from kinoscope.media.features import FeatureFolders, Features, is_hdf5, joined, names_in, read_array
+from kinoscope.media.features import FeatureFolders, Features, is_hdf5, joined, names_in, read_array, store_at
 from kinoscope.timeline import Events
 
 
@@ -85,7 +86,10 @@ class FeatureSource:
         return present
 
     def fps(self, video: str) -> float | None:
-        return self.data.default_fps or self.annotations.videos[video].fps
+        if self.data.default_fps is not None:
+            return self.data.default_fps
+        axis = self.folders.axis(video)  # features are at the rate that the encoder saw, not the video's own
+        return self.annotations.videos[video].fps if axis is None else axis.fps
 
     def training_item(self, index: int, generator: np.random.Generator) -> Item:
         """Training video `index`, cut or cropped at random. Raises KinoscopeError where its features are bad."""
@@ -158,6 +162,12 @@ class FeatureSource:
 
     def test_truth(self) -> Events:
         """Ground truth of the first test subset (specification 10.1), videos without features included."""
+        return self._truth
+
+    @cached_property
+    def _truth(self) -> Events:
+        if not self.annotations.ids(self.data.test_subsets[:1]):
+            return Events.empty(self.label_names)
         truth = read_truth(Path(self.data.annotations), self.data.test_subsets[0])
         return Events(truth.source, truth.start_s, truth.end_s, truth.label, truth.score, self.label_names)
 
@@ -183,6 +193,7 @@ class FeatureSource:
                 "stride_frames": self.data.feat_stride * self.data.downsample_rate,
                 "window_frames": self.data.num_frames,
             },
+            "encoders": self.folders.encoders(),
         }
 
 
@@ -201,11 +212,18 @@ def names_of(annotations: Annotations, num_classes: int) -> tuple[str, ...]:
     return names + tuple(str(k) for k in range(len(names), num_classes))
 
 
+def every_of(data: FeatureData) -> int:
+    """Every how many-th row of a file is a step."""
+    return data.downsample_rate if keeps_rows(data) else 1
+
+
 def opened(
     folders: FeatureFolders, data: FeatureData, video: str, duration_s: float | None, fps: float
 ) -> tuple[Features, Grid]:
     """The features of a video and its steps."""
-    features = folders.open(video, data.downsample_rate if keeps_rows(data) else 1)
+    if (axis := folders.axis(video)) is not None:
+        check_axis(data, axis, f"{folders.folders[0]}:{video}")
+    features = folders.open(video, every_of(data))
     return features, grid_of(data, len(features), duration_s, fps)
 
 
@@ -242,24 +260,30 @@ def _item(
 
 
 def file_items(path: Path, data: FeatureData, fps: float) -> Iterator[Item]:
-    """Items of one feature file (of an HDF5 file: of every data set in it), for prediction.
+    """Items of one feature file (of an HDF5 file or a store: of everything in it), for prediction.
 
     Duration: the end of the last feature. A model of several folders takes one file with all channels, or a file
     of its first folder that has its companions in folders of the published names beside it.
     """
-    for name in names_in(path) if is_hdf5(path) else [path.name]:
-        features = _of_file(path, data, name)
+    store = store_at(path)
+    for name in store.videos if store else names_in(path) if is_hdf5(path) else [path.name]:
+        if store is not None:
+            check_axis(data, store.axis(name), f"{path}:{name}")
+            features = FeatureFolders.of(str(path), "", "", data.input_dim).open(name, every_of(data))
+            fps = data.default_fps or store.axis(name).fps
+        else:
+            features = _of_file(path, data, name)
         frames = (len(features.parts[0]) - 1) * data.feat_stride + data.num_frames
         duration = frames / fps if data.feat_stride > 0 else None
         grid = grid_of(data, len(features), duration, fps)
-        video = (name if is_hdf5(path) else path.stem).removeprefix(data.file_prefix)
+        video = (name if store or is_hdf5(path) else path.stem).removeprefix(data.file_prefix)
         nothing = np.empty((0, 2)), np.empty(0)
         yield _item(video, steps(features, grid, 0, grid.length), grid, fps, duration, *nothing)
 
 
 def _of_file(path: Path, data: FeatureData, name: str) -> Features:
     widths = (data.input_dim,) if isinstance(data.input_dim, int) else tuple(data.input_dim)
-    every = data.downsample_rate if keeps_rows(data) else 1
+    every = every_of(data)
     own = read_array(path, None, name)
     folders = (data.features,) if isinstance(data.features, str) else data.features
     companions = [path.parent.parent / Path(folder).name / path.name for folder in folders]

@@ -29,6 +29,7 @@ from kinoscope.localization.official import load_official as load_checkpoint
 from kinoscope.localization.settings import LocalizationSettings, StreamsData
 from kinoscope.localization.sources import open_source
 from kinoscope.localization.streams import stream_item
+from kinoscope.media.features import store_at
 from kinoscope.media.pose_features import Standardiser, file_features
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recipe import to_yaml
@@ -96,6 +97,8 @@ class LocalizationModel:
 
     def _items(self, path: Path, skipped: dict[str, str]) -> Iterator[Item]:
         if not isinstance(self.settings.data, StreamsData):
+            if (store := store_at(path)) is not None:
+                self._same_kind({"encoders": [store.encoder]})
             yield from file_items(path, self.settings.data, self._fps())
             return
         streams = SkeletonFile.load(path)
@@ -116,6 +119,26 @@ class LocalizationModel:
         for motion in streams:
             if motion.name not in still:
                 yield stream_item(motion, standardise(features[motion.name]))
+
+    def _same_kind(self, about: dict[str, Any]) -> None:
+        """Refuses features on another time axis or of another encoder than the model was trained on; says both."""
+        for what in ("stride_frames", "window_frames"):
+            mine, theirs = (table.get("axis", {}).get(what) for table in (self.about, about))
+            if None not in (mine, theirs) and mine != theirs:
+                raise KinoscopeError(
+                    f"the model was trained on features with the axis {self.about['axis']}",
+                    field=what,
+                    value=about["axis"],
+                    remedy="extract features with that stride and window",
+                )
+        mine, theirs = self.about.get("encoders"), about.get("encoders")
+        if mine and theirs and mine != theirs:
+            raise KinoscopeError(
+                f"the model was trained on features of {mine}",
+                field="encoder",
+                value=theirs,
+                remedy="extract features with that encoder",
+            )
 
     def _fps(self) -> float:
         """Frames a second of the videos behind a feature file."""
@@ -145,6 +168,7 @@ class LocalizationModel:
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """The recipe's protocol on its test videos; predictions, ground truth and metrics land in `folder`."""
         source = open_source(self.settings.data, self.settings.model)
+        self._same_kind(source.about())
         skipped: dict[str, str] = dict(source.skipped)
         found = self._events(source.test_items(range(len(source.test_ids)), skipped), source.label_names)
         file = self.settings.decode.ext_score_file

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.settings import FeatureData
+from kinoscope.timeline import TimeAxis
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,20 @@ def grid_of(data: FeatureData, rows: int, duration_s: float | None, fps: float) 
             remedy=f"set data.max_seq_len={rows}, or data.force_upsampling=true",
         )
     return Grid(length, stride, stride, resized=length != rows)
+
+
+def check_axis(data: FeatureData, axis: TimeAxis, file: object) -> None:
+    """Refuses features on another time axis than the recipe's; says both."""
+    wanted = TimeAxis(data.default_fps or axis.fps, data.feat_stride, data.num_frames)
+    if axis != wanted:
+        raise KinoscopeError(
+            f"these features lie on another time axis than the recipe's {wanted}",
+            file=str(file),
+            field="axis",
+            value=axis,
+            remedy=f"set data.feat_stride={axis.stride_frames:g} data.num_frames={axis.window_frames:g}, "
+            "or extract anew",
+        )
 
 
 def resize(feats_CT: Tensor, length: int) -> Tensor:

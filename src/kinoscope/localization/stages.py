@@ -58,7 +58,7 @@ class LocalizationStage(Stage):
     """Training of a localizer; validation by average mAP over whole videos."""
 
     name = "localization"
-    headline = "average_mAP"
+    headline: str | None = "average_mAP"
 
     def __init__(self, settings: LocalizationSettings) -> None:
         self.recipe, self.settings = settings, settings.train
@@ -67,6 +67,8 @@ class LocalizationStage(Stage):
 
     def prepare(self, run: Run) -> None:
         self.source = open_source(self.recipe.data, self.recipe.model)
+        if not self.source.test_ids or not len(self.source.test_truth()):
+            self.headline = None  # nothing to judge by: the last weights are kept
         self.config = model_config(self.recipe.model, self.source)
         if not self.config.head_empty_cls:
             self.config = replace(self.config, head_empty_cls=self.source.empty_label_ids)
@@ -143,7 +145,7 @@ class LocalizationStage(Stage):
         return with_video_classes(events, scores, self.source.label_names, run.skipped)
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
-        if not self.source.test_ids:
+        if self.headline is None:
             return {}
         events = self._predict(model, run)
         result = evaluate_events(events, self.source.test_truth(), self.recipe.protocol)

@@ -1,4 +1,4 @@
-"""Feature files as they come: npy, npz or HDF5, one folder or several joined by channel.
+"""Feature files as they come: npy, npz, HDF5 or a store of ours, one folder or several joined by channel.
 
 An array is (T, C), one row a step. npy files are memory-mapped and rows are read when asked for, so a window of a
 long video costs the window. Whatever is wrong with a file is said in one sentence that names it.
@@ -9,11 +9,15 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.store import FeatureStore
+from kinoscope.timeline import TimeAxis
 
 HDF5 = (".hdf5", ".h5")
 MEMBER = "feats"  # of an npz file
@@ -55,7 +59,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureFolders:
-    """Where the features of a data set lie: `<folder>/<prefix><video><ext>`, or data set `<prefix><video>` of HDF5.
+    """Where the features of a data set lie: `<folder>/<prefix><video><ext>`, or `<prefix><video>` of HDF5 or a store.
 
     widths: channels of each folder, or of all together (one number); empty: any.
     """
@@ -77,12 +81,26 @@ class FeatureFolders:
     def missing(self, video: str) -> str | None:
         """The first file of `video` that is not there; None where all are."""
         for folder in self.folders:
-            if is_hdf5(folder):
+            if (store := store_at(folder)) is not None:
+                if self.prefix + video not in store:
+                    return f"{folder}:{self.prefix}{video}"
+            elif is_hdf5(folder):
                 if self.prefix + video not in _names(folder):
                     return f"{folder}:{self.prefix}{video}"
             elif not self.path(folder, video).is_file():
                 return str(self.path(folder, video))
         return None
+
+    def axis(self, video: str) -> TimeAxis | None:
+        """The time axis that came with the features; None for files, which do not tell."""
+        for folder in self.folders:
+            if (store := store_at(folder)) is not None and self.prefix + video in store:
+                return store.axis(self.prefix + video)
+        return None
+
+    def encoders(self) -> list[dict[str, Any]]:
+        """What made the features, as far as it came with them."""
+        return [store.encoder for folder in self.folders if (store := store_at(folder)) is not None]
 
     def path(self, folder: Path, video: str) -> Path:
         return folder / f"{self.prefix}{video}{self.ext}"
@@ -93,7 +111,11 @@ class FeatureFolders:
         parts, files = [], []
         for k, folder in enumerate(self.folders):
             width = self.widths[k] if one_each else None
-            if is_hdf5(folder):
+            if (store := store_at(folder)) is not None:
+                files.append(f"{folder}:{self.prefix}{video}")
+                parts.append(store.features(self.prefix + video))
+                _check(parts[-1], folder, width)
+            elif is_hdf5(folder):
                 files.append(f"{folder}:{self.prefix}{video}")
                 parts.append(read_array(folder, width, self.prefix + video))
             else:
@@ -122,6 +144,12 @@ def joined(parts: Sequence[np.ndarray], files: Sequence[str], width: int | None,
             remedy=f"set data.input_dim={features.width}, or give the features that belong to this recipe",
         )
     return features
+
+
+@lru_cache(maxsize=64)
+def store_at(path: Path) -> FeatureStore | None:
+    """The feature store in this folder; None where the folder holds anything else."""
+    return FeatureStore(path) if path.is_dir() and any(path.glob("part-*.json")) else None
 
 
 def is_hdf5(path: Path) -> bool:
