@@ -111,10 +111,26 @@ def test_k_over_fps_is_frame_k(folder: Path, name: str) -> None:
     assert numbers == list(range(len(times)))
 
 
-def test_half_the_rate_takes_every_second_frame(folder: Path) -> None:
+@pytest.mark.parametrize("every", [2, 3, 5, 10, 30])
+def test_a_lower_rate_takes_every_nth_frame(folder: Path, every: int) -> None:
     path, _ = made(folder, "plain.mp4")
     with VideoReader(path) as video:
-        assert [corpus.number_in(p.image) for p in video.grid(15)] == list(range(0, N, 2))
+        assert [corpus.number_in(p.image) for p in video.grid(30 / every)] == list(range(0, N, every))
+
+
+def test_a_higher_rate_repeats_frames(folder: Path) -> None:
+    path, _ = made(folder, "plain.mp4")
+    with VideoReader(path) as video:
+        numbers = [corpus.number_in(p.image) for p in video.grid(90)]
+    assert len(numbers) == 3 * N
+    assert set(numbers) == set(range(N))
+    assert numbers == sorted(numbers)
+
+
+def test_one_frame_is_one_picture_at_any_rate(folder: Path) -> None:
+    path, _ = made(folder, "one.mp4")
+    with VideoReader(path) as video:
+        assert len(list(video.grid(1))) == 1
 
 
 def test_edit_list_begins_where_a_player_begins(folder: Path) -> None:

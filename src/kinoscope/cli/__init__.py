@@ -16,7 +16,18 @@ from typing import Any
 
 from kinoscope.errors import KinoscopeError
 
-COMMANDS = ("demo", "recipes", "prepare", "check", "train", "evaluate", "predict", "convert", "report")
+COMMANDS = (
+    "demo",
+    "recipes",
+    "prepare",
+    "check",
+    "train",
+    "evaluate",
+    "predict",
+    "extract",
+    "convert",
+    "report",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -118,9 +118,10 @@ class VideoReader:
         """Pictures of the times start_s + k / fps, to the end of the video."""
         if not (fps > 0 and np.isfinite(fps)):
             raise KinoscopeError("a frame rate is a positive number", field="fps", value=fps)
+        rounding = 0.25 / max(fps, self.info.fps)  # of a duration: less than this is no frame more
         for picture in self.at(start_s + k / fps for k in itertools.count()):
-            if picture.missing or picture.wanted_s > self.covered_s[1] - 0.25 / fps:
-                return  # less than a quarter of a step is left: the rounding of a duration, not a frame
+            if self._coming is None and picture.wanted_s > self.covered_s[1] - rounding:
+                return
             yield picture
 
     def all(self) -> Iterator[Picture]:

@@ -1,0 +1,67 @@
+"""Frozen backbones that turn video into features, by name.
+
+`lite0` (packaged weights), torchvision's video networks (`r2plus1d_18`, `s3d`, `mvit_v2_s`, `swin3d_t`, ...) and image
+networks (`resnet50`, ...), any timm image network. `torchvision/NAME` and `timm/NAME` say which library is meant; a
+bare name is looked for in that order. Random weights are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from kinoscope.encoders.encoder import Encoder, Preparation
+from kinoscope.encoders.sampling import PRESETS, Sampling
+from kinoscope.errors import KinoscopeError
+
+__all__ = ["PRESETS", "Encoder", "Preparation", "Sampling", "create", "takes_clips"]
+
+
+def create(name: str, weights: str | Path | None = None, *, window: int = 16, device: str = "cpu") -> Encoder:
+    """The encoder of a name, ready to use.
+
+    weights: a file, or "published" for what the library downloads; `lite0` needs none. window: frames of a clip.
+    Raises KinoscopeError for an unknown name, without weights, and where the weights or the window do not fit.
+    """
+    from kinoscope.encoders import lite0, timm_models, torchvision_models
+
+    library, bare = _library(name)
+    if library == "packaged":
+        return lite0.create(device=device)
+    if library == "torchvision":
+        return torchvision_models.create(bare, weights, window=window, device=device)
+    return timm_models.create(bare, weights, device=device)
+
+
+def takes_clips(name: str) -> bool:
+    """Whether the encoder sees several frames at once. Raises KinoscopeError for an unknown name."""
+    from kinoscope.encoders import torchvision_models
+
+    library, bare = _library(name)
+    return library == "torchvision" and bare in torchvision_models.video_names()
+
+
+def _library(name: str) -> tuple[str, str]:
+    """(library, name there)."""
+    from kinoscope.encoders import lite0, timm_models, torchvision_models
+
+    library, _, bare = name.rpartition("/")
+    if name == lite0.NAME:
+        return "packaged", name
+    known = torchvision_models.video_names() + torchvision_models.image_names()
+    if library in ("", "torchvision") and bare in known:
+        return "torchvision", bare
+    if library in ("", "timm") and timm_models.is_known(bare):
+        return "timm", bare
+    import timm
+
+    names = dict.fromkeys([lite0.NAME, *known, *timm.list_models()])  # both libraries have a resnet18
+    near = difflib.get_close_matches(bare, names, n=3)
+    raise KinoscopeError(
+        "there is no such encoder",
+        field="encoder",
+        value=name,
+        remedy=f"did you mean {' or '.join(near)}?"
+        if near
+        else "take lite0, or a name of torchvision or timm",
+    )
