@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.localization.evaluate import annotation, distinct, label_names_of, read_json
+from kinoscope.localization.evaluate import annotation, distinct, label_names_of, read_database
 
 UNKNOWN_S = 1e8  # the official stand-in for a video without a duration
 
@@ -56,15 +56,7 @@ class Annotations:
             raise KinoscopeError(
                 "which annotation file?", field="data.annotations", remedy="set data.annotations=FILE.json"
             )
-        data = read_json(path)
-        database = data.get("database", data) if isinstance(data, dict) else None
-        if not isinstance(database, dict) or not all(isinstance(v, dict) for v in database.values()):
-            raise KinoscopeError(
-                "this is no annotation file",
-                file=path,
-                field="database",
-                remedy='expected {"database": {video: {"subset", "duration", "fps", "annotations"}}}',
-            )
+        database = read_database(path)
         names = label_names_of(database, path)
         videos = {}
         for video, entry in database.items():

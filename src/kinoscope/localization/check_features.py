@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.localization.evaluate import SHORT_S, read_json
+from kinoscope.localization.evaluate import SHORT_S, read_database
 from kinoscope.localization.features import folders_of, opened
 from kinoscope.localization.settings import FeatureData
 
@@ -95,16 +95,7 @@ def _database(data: FeatureData) -> dict[str, dict[str, Any]]:
         raise KinoscopeError(
             "which annotation file?", field="data.annotations", remedy="set data.annotations=FILE.json"
         )
-    values = read_json(Path(data.annotations))
-    database = values.get("database", values) if isinstance(values, dict) else None
-    if not isinstance(database, dict) or not all(isinstance(v, dict) for v in database.values()):
-        raise KinoscopeError(
-            "this is no annotation file",
-            file=data.annotations,
-            field="database",
-            remedy='expected {"database": {video: {"subset", "duration", "fps", "annotations"}}}',
-        )
-    return database
+    return read_database(Path(data.annotations))
 
 
 def _subset(
@@ -126,8 +117,7 @@ def _subset(
 
 
 def _rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = entry.get("annotations") or ()
-    return [row for row in rows if isinstance(row, dict)]
+    return entry.get("annotations") or []
 
 
 def _number(value: object) -> float | None:

@@ -28,6 +28,7 @@ THRESHOLDS = {
 }
 SUBSETS = {"thumos14": "test", "activitynet": "validation", "epic": "validation", "ego4d": "validation"}
 TOP = (1, 5)
+MOST_LABELS = 100_000  # a larger label_id is a mistake
 SHORT_S = 1e-3  # shorter annotations, and repetitions closer than this, do not count
 
 
@@ -137,8 +138,8 @@ def read_json(path: Path) -> Any:
         raise KinoscopeError("this is no valid JSON", file=path, value=str(error)) from error
 
 
-def read_truth(path: Path, subset: str | None) -> Events:
-    """Ground truth of a subset (None: of all videos), repetitions left out (specification 10.1)."""
+def read_database(path: Path) -> dict[str, dict[str, Any]]:
+    """The videos of an annotation file, its outer form checked; KinoscopeError where it is another."""
     data = read_json(path)
     videos = data.get("database", data) if isinstance(data, dict) else None
     if not isinstance(videos, dict) or not all(isinstance(v, dict) for v in videos.values()):
@@ -146,8 +147,24 @@ def read_truth(path: Path, subset: str | None) -> Events:
             "this is no annotation file",
             file=path,
             field="database",
-            remedy='expected {"database": {video: {...}}}',
+            remedy='expected {"database": {video: {"subset", "duration", "fps", "annotations"}}}',
         )
+    for video, entry in videos.items():
+        rows = entry.get("annotations") or []
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise KinoscopeError(
+                f"the annotations of {video} are no list of objects",
+                file=path,
+                field="annotations",
+                value=str(rows)[:80],
+                remedy='expected [{"label": name, "segment": [start_s, end_s]}]',
+            )
+    return videos
+
+
+def read_truth(path: Path, subset: str | None) -> Events:
+    """Ground truth of a subset (None: of all videos), repetitions left out (specification 10.1)."""
+    videos = read_database(path)
     subsets = {str(v.get("subset")).lower() for v in videos.values() if "subset" in v}
     if subset is not None and subsets and subset.lower() not in subsets:
         raise KinoscopeError(
@@ -176,7 +193,16 @@ def label_names_of(videos: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """Names by number: `label_id` where the file has it, else the sorted labels."""
     rows = [row for entry in videos.values() for row in entry.get("annotations") or ()]
     if all("label_id" in row for row in rows):
-        table = {int(row["label_id"]): str(row.get("label", row["label_id"])) for row in rows}
+        try:
+            table = {int(row["label_id"]): str(row.get("label", row["label_id"])) for row in rows}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise KinoscopeError(
+                "a label_id is no number", file=path, field="label_id", value=str(error)
+            ) from error
+        if wrong := [k for k in table if not 0 <= k < MOST_LABELS]:
+            raise KinoscopeError(
+                "label ids are numbers from 0 on", file=path, field="label_id", value=wrong[:5]
+            )
         return tuple(table.get(k, str(k)) for k in range(max(table, default=-1) + 1))
     try:
         return tuple(sorted({str(row["label"]) for row in rows}))

@@ -73,7 +73,7 @@ def dataset(case: Case) -> Outputs:
             features=features,
             train_subsets=split,
             test_subsets=split,
-            **{"input_dim": widths, **{k: v for k, v in values.items() if v is not None}},
+            **{**{k: v for k, v in values.items() if v is not None}, "input_dim": widths},
         )
         source = FeatureSource(data, Model())
         for mode in modes:
