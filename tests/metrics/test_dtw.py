@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinoscope.metrics.dtw import accumulated_cost, dtw, first_matches
@@ -18,6 +18,7 @@ def written_out(cost: np.ndarray) -> np.ndarray:
     return table[1:, 1:]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))
 def test_table_and_path(n: int, m: int, seed: int) -> None:
     cost = np.random.default_rng(seed).integers(0, 5, (n, m)).astype(float)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from kinoscope.metrics.kendall import kendall_tau, kendall_taus
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), min_size=1, max_size=5))
 def test_equals_scipy_for_every_sequence_of_a_batch(sequences: list[list[int]]) -> None:
     offset = np.cumsum([0, *map(len, sequences)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.representation.sampling import Sampler, chunks
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 80),
     st.integers(2, 30),
@@ -38,6 +39,7 @@ def test_frames_rise_lie_in_the_video_and_padding_is_masked(
         assert (load.reshape(frames, contexts)[:, -1] == chosen).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_two_crops_of_a_long_video_overlap(seed: int) -> None:
     draws = np.random.default_rng(seed)
@@ -59,6 +61,7 @@ def test_a_video_without_frames_is_an_error() -> None:
         Sampler(4)(0, np.random.default_rng(0))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 100))
 def test_chunks_cover_the_video_once(length: int, most: int) -> None:
     pieces = chunks(length, most)

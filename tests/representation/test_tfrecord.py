@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -58,6 +58,7 @@ def framed(data: bytes) -> bytes:
     return head + struct.pack("<I", masked_crc(head)) + data + struct.pack("<I", masked_crc(data))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(0, 2**31))
 def test_checksums_of_blocks_equal_those_bit_by_bit(length: int, seed: int) -> None:
     data = np.random.default_rng(seed).bytes(length)

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.representation import evaluate, objectives
+from kinoscope.representation.image_augment import ImageAugment, Stage, evaluation_stages
 from kinoscope.representation.models import FrameEncoder, build_encoder
+from kinoscope.representation.official_config import PENN_ACTIONS
 from kinoscope.representation.official_files import read_checkpoint
-from kinoscope.representation.sampling import Sampler
+from kinoscope.representation.sampling import Draws, Sampler
 
 # official name (a regular expression) -> ours; the first that matches counts
 NAMES = (
@@ -61,21 +63,6 @@ NAMES = (
     (r"^classifier\.fc_layers\.", "classifier."),
 )
 
-PENN_ACTIONS = (
-    "baseball_pitch",
-    "baseball_swing",
-    "bench_press",
-    "bowl",
-    "clean_and_jerk",
-    "golf_swing",
-    "jumping_jacks",
-    "pushup",
-    "pullup",
-    "situp",
-    "squat",
-    "tennis_forehand",
-    "tennis_serve",
-)
 PHASES = {"pouring": 5, **dict(zip(PENN_ACTIONS, (4, 3, 2, 3, 6, 3, 4, 2, 2, 2, 4, 3, 4), strict=True))}
 
 
@@ -292,3 +279,27 @@ def run_task(
         value=task,
         remedy="one of classification, event_completion, kendalls_tau, retrieval",
     )
+
+
+def build_augment(
+    cfg: Mapping[str, Any], size: int, contrastive: bool, training: bool, draws: Draws
+) -> list[Stage]:
+    """The spatial changes of official settings (DATASETS, AUGMENTATION), in order.
+
+    contrastive: the pipeline of two views (SSL); otherwise the supervised one, which also serves the evaluation.
+    """
+    section = cfg["AUGMENTATION"]
+    if not training:
+        return evaluation_stages(size, contrastive or section["RANDOM_CROP"])
+    names = ("BRIGHTNESS", "CONTRAST", "HUE", "SATURATION")
+    b, c, h, s = (section[f"{name}_MAX_DELTA"] if section[name] else 0.0 for name in names)
+    augment = ImageAugment(
+        size,
+        "contrastive" if contrastive else "supervised",
+        section["STRENGTH"],
+        0.0 if cfg["DATASETS"][0] == "finegym" else 0.5,
+        crop=section["RANDOM_CROP"],
+        flip=section["RANDOM_FLIP"],
+        deltas=(b, c, h, s),
+    )
+    return augment.stages(draws)

@@ -15,6 +15,22 @@ from typing import Any
 from kinoscope.errors import KinoscopeError
 from kinoscope.recipe import merged, parse_yaml
 
+PENN_ACTIONS = (
+    "baseball_pitch",
+    "baseball_swing",
+    "bench_press",
+    "bowl",
+    "clean_and_jerk",
+    "golf_swing",
+    "jumping_jacks",
+    "pushup",
+    "pullup",
+    "situp",
+    "squat",
+    "tennis_forehand",
+    "tennis_serve",
+)
+
 DEFAULTS: dict[str, Any] = {
     "LOGDIR": "scl_transformer_logs",
     "DATASETS": ["pouring"],
@@ -172,3 +188,27 @@ def _converted(text: str, present: Any, key: str) -> Any:
         raise KinoscopeError(
             f"this option is of type {type(present).__name__}", field=key, value=text
         ) from error
+
+
+def published_augmentation(name: str) -> dict[str, Any]:
+    """{DATASETS, AUGMENTATION} of a published configuration, by file name of either release.
+
+    `scl_*` (`simclr_*`) hold the strong changes of two views; `tcc_*`, `tcn_*` and `classification_*` change brightness
+    and contrast a little and do not crop.
+    """
+    stem = Path(name).stem
+    kinds = {
+        "finegym": ["finegym"],
+        "k400": ["kinetics400", "baseball_pitch"],
+        "action": PENN_ACTIONS,
+    }
+    dataset = next((list(names) for key, names in kinds.items() if key in stem.split("_")), ["pouring"])
+    if stem.startswith(("scl", "simclr")):
+        return {"DATASETS": dataset, "AUGMENTATION": dict(DEFAULTS["AUGMENTATION"])}
+    if not stem.startswith(("tcc", "tcn", "classification")):
+        raise KinoscopeError("there is no such published configuration", value=name)
+    mild = {"BRIGHTNESS_MAX_DELTA": 32 / 255, "CONTRAST_MAX_DELTA": 0.5, "HUE": False, "SATURATION": False}
+    return {
+        "DATASETS": dataset,
+        "AUGMENTATION": {**DEFAULTS["AUGMENTATION"], **mild, "RANDOM_CROP": False},
+    }

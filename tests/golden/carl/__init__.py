@@ -1,6 +1,10 @@
 """Runners of the carl cases, by operation."""
 
-from golden.carl import evaluation, files, losses, models
+from golden.carl import augmentation, evaluation, files, losses, models
 from golden.kit import Runner
 
-RUNNERS: dict[str, Runner] = {**models.RUNNERS, **losses.RUNNERS, **evaluation.RUNNERS, **files.RUNNERS}
+RUNNERS: dict[str, Runner] = {
+    operation: run
+    for part in (models, losses, evaluation, files, augmentation)
+    for operation, run in part.RUNNERS.items()
+}
