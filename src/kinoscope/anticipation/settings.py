@@ -52,6 +52,9 @@ class Model(Settings):
     n_layer: int = Field(6, ge=1)  # blocks of the decoder
     n_head: int = Field(4, ge=1)  # attention heads of the decoder
     decoder_dropout: float = Field(0.1, ge=0, lt=1)  # of embeddings, attention and residuals
+    initialisation: Literal["published", "fan_in"] = (
+        "published"  # linear maps of deviation 0.01, or 1/sqrt(inputs)
+    )
     reference_quirks: bool = True  # official numerics; false: a prediction depends on its own sample alone
 
     @model_validator(mode="after")
@@ -83,6 +86,7 @@ class Model(Settings):
             transform_features=self.transform_features,
             dropout=self.dropout,
             decoder=decoder,
+            fan_in_initialisation=self.initialisation == "fan_in",
             reference_quirks=self.reference_quirks,
         )
 

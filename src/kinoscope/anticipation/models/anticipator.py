@@ -35,7 +35,9 @@ class AnticipatorConfig:
     """What an `Anticipator` is built from; names as published.
 
     num_classes: classes of each head, `action` last (the prototypes are of the last). backbone: a timm ViT, or
-    `identity` for features of width backbone_dim. reference_quirks: official numerics.
+    `identity` for features of width backbone_dim. fan_in_initialisation: linear maps start with deviation
+    1/sqrt(inputs); the official constants (0.01, 0.02) are made for widths of 768 and 2048 and leave narrow networks
+    almost without signal. reference_quirks: official numerics.
     """
 
     num_classes: Mapping[str, int]
@@ -49,6 +51,7 @@ class AnticipatorConfig:
     transform_features: bool = False
     dropout: float = 0.2
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    fan_in_initialisation: bool = False
     reference_quirks: bool = True
 
     @property
@@ -107,10 +110,25 @@ class Anticipator(nn.Module):
 
     def _initialise(self) -> None:
         """Every linear map but GPT-2's own: N(0, 0.01^2), no bias; the backbone's weights are loaded later."""
+        if self.config.fan_in_initialisation:
+            self._initialise_by_fan_in()
+            return
         body = set(self.decoder.transformer.modules())
         for module in self.modules():
             if isinstance(module, nn.Linear) and module not in body:
                 nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def _initialise_by_fan_in(self) -> None:
+        """Every linear map: N(0, 1/inputs), no bias; those that end a residual branch of the decoder smaller."""
+        branches = (2 * self.config.decoder.n_layer) ** -0.5
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                last = name.startswith("decoder.transformer.") and name.endswith(
+                    ("attention.out", "contract")
+                )
+                nn.init.normal_(module.weight, std=module.in_features**-0.5 * (branches if last else 1.0))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
