@@ -18,6 +18,7 @@ import numpy as np
 from kinoscope.metrics.recall import accuracy_of_ranks, class_mean_accuracy, ranks, recall_of_ranks
 
 SPACES = ("verb", "noun", "action")
+BLOCK = 64  # rows at a time: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,19 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def marginalise(logits_nA: np.ndarray, verb_AV: np.ndarray, noun_AN: np.ndarray) -> ScoreTable:
     """Verb and noun probabilities: those of the actions that contain them, summed."""
-    p = softmax(logits_nA)
-    return ScoreTable(_sum_by_class(p, verb_AV), _sum_by_class(p, noun_AN), np.asarray(logits_nA))
-
-
-def _sum_by_class(p_nA: np.ndarray, members_AK: np.ndarray) -> np.ndarray:
     from scipy.sparse import csr_matrix
 
-    return np.asarray(csr_matrix(members_AK.T.astype(p_nA.dtype)) @ p_nA.T).T
+    logits = np.asarray(logits_nA)
+    kind = np.result_type(logits.dtype, np.float32)
+    verbs = verb_AV.shape[1]
+    members = csr_matrix(np.concatenate([verb_AV, noun_AN], axis=1).T.astype(kind))
+    out = np.empty((len(logits), members.shape[0]))
+    for start in range(0, len(logits), BLOCK):
+        rows = logits[start : start + BLOCK]
+        mass = np.exp(rows - rows.max(axis=-1, keepdims=True), dtype=kind)
+        summed = members @ np.ascontiguousarray(mass.T)
+        out[start : start + BLOCK] = summed.T / mass.sum(axis=-1, dtype=np.float64)[:, None]
+    return ScoreTable(out[:, :verbs], out[:, verbs:], logits)
 
 
 def normalised(table: ScoreTable, p: float) -> ScoreTable:
@@ -74,9 +80,13 @@ def fuse(
         tables = [normalised(table, norm) for table in tables]
 
     def total(space: str) -> np.ndarray:
-        out = np.zeros(getattr(tables[0], space).shape)
-        for share, table in zip(shares, tables, strict=True):
-            out += share * np.asarray(getattr(table, space), np.float64)
+        parts = [np.asarray(getattr(table, space)) for table in tables]
+        out = np.empty(parts[0].shape)
+        for start in range(0, len(out), BLOCK):
+            rows = slice(start, start + BLOCK)
+            np.multiply(parts[0][rows], shares[0], out=out[rows])
+            for share, part in zip(shares[1:], parts[1:], strict=True):
+                out[rows] += share * part[rows].astype(np.float64)
         return out
 
     return ScoreTable(*(total(space) for space in SPACES))
