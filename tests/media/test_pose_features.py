@@ -101,3 +101,19 @@ def test_standardised_training_frames_have_mean_0_and_deviation_1():
     np.testing.assert_array_equal(again(streams[0]), fitted(streams[0]))
     with pytest.raises(KinoscopeError, match="4 channels"):
         fitted(np.zeros((2, 5), np.float32))
+
+
+def test_smoothing_takes_jitter_out_of_velocities_and_leaves_steady_motion():
+    file = SkeletonFile.load("builtin:precog16")
+    plan, motion = body_plan(file.joint_names), file[0]
+    joints = np.tile(motion.joints[:1], (60, 1, 1)) + np.arange(60)[:, None, None] * np.float32(0.01)
+    steady = dataclasses.replace(motion, joints=joints)
+    jitter = np.random.default_rng(0).normal(0, 0.01, joints.shape).astype(np.float32)
+    shaken = dataclasses.replace(motion, joints=joints + jitter)
+    v = 3 * joints.shape[1]
+    clean, plain, smooth = (
+        pose_features(m, plan, smooth_s=s)[10:-10, v:]
+        for m, s in ((steady, 0.066), (shaken, 0.0), (shaken, 0.066))
+    )
+    np.testing.assert_allclose(clean[:, -3:], pose_features(steady, plan)[10:-10, -3:], atol=1e-4)
+    assert smooth.std() < 0.5 * plain.std()

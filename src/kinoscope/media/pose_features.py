@@ -120,18 +120,28 @@ def _turn(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=-1)
 
 
-def _velocity(values: np.ndarray, fps: float) -> np.ndarray:
-    """Central differences in units a second; zero for a single frame."""
-    return np.gradient(values, axis=0) * fps if len(values) > 1 else np.zeros_like(values)
+def _velocity(values: np.ndarray, fps: float, smooth_s: float) -> np.ndarray:
+    """Central differences in units a second, of places smoothed over time; zero for a single frame."""
+    if len(values) < 2:
+        return np.zeros_like(values)
+    if smooth_s:
+        from scipy.ndimage import gaussian_filter1d
+
+        values = gaussian_filter1d(values, smooth_s * fps, axis=0, mode="nearest")
+    return np.gradient(values, axis=0) * fps
 
 
-def pose_features(motion: Motion, plan: BodyPlan, up_axis: str = "y") -> np.ndarray:
+def pose_features(motion: Motion, plan: BodyPlan, up_axis: str = "y", smooth_s: float = 0.0) -> np.ndarray:
     """(T, 6 V + 3) float32: aligned joints in metres, their velocities and the root's (turned like the body)
-    in metres a second. A stream without motion gives finite numbers (zeros)."""
+    in metres a second. A stream without motion gives finite numbers (zeros).
+
+    smooth_s: deviation in seconds of the Gaussian that the places go through before they are differentiated:
+    depth cameras jitter, and a difference of two frames is mostly jitter.
+    """
     body, root, yaw = aligned(motion.joints, plan, up_axis)
     frames = len(body)
-    speed = _velocity(body, motion.fps)
-    travel = _turn(_velocity(root, motion.fps), yaw)
+    speed = _velocity(body, motion.fps, smooth_s)
+    travel = _turn(_velocity(root, motion.fps, smooth_s), yaw)
     parts = [body.reshape(frames, -1), speed.reshape(frames, -1), travel]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -169,7 +179,7 @@ class Standardiser:
         return cls(np.array(values["mean"], np.float32), np.array(values["std"], np.float32))
 
 
-def file_features(skeletons: SkeletonFile) -> dict[str, np.ndarray]:
+def file_features(skeletons: SkeletonFile, smooth_s: float = 0.0) -> dict[str, np.ndarray]:
     """{name: (T, C) features} of all items of a file."""
     plan = body_plan(skeletons.joint_names)
-    return {motion.name: pose_features(motion, plan, skeletons.up_axis) for motion in skeletons}
+    return {motion.name: pose_features(motion, plan, skeletons.up_axis, smooth_s) for motion in skeletons}
