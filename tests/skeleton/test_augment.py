@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_view
+from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_gentle, draw_view
 
 SHAPE = (3, 20, 25, 2)
 
@@ -35,3 +35,27 @@ def test_reversal_twice_is_nothing():
     views = [View(reverse=True, flip=True)] * 2
     assert torch.equal(apply(apply(x, views), views), x)
     assert not torch.equal(apply(x, views), x)
+
+
+def test_a_gentle_view_turns_about_the_vertical_and_keeps_the_pose():
+    x = torch.randn(4, 3, 20, 25, 1)
+    generator = OneGenerator(np.random.default_rng(3))
+    views = [View() for _ in range(4)]
+    for view in views:
+        draw_gentle(view, generator, (3, 20, 25, 1), rotation=40)
+    turned = apply(x, views)
+    assert torch.allclose(turned[:, 1], x[:, 1], atol=1e-6)  # heights stay
+    assert torch.allclose(turned.norm(dim=1), x.norm(dim=1), atol=1e-5)
+    assert not torch.allclose(turned, x, atol=1e-2)
+
+
+def test_an_uneven_pace_shows_frames_of_the_clip_in_order():
+    ramp = torch.arange(30.0).view(1, 1, 30, 1, 1).expand(1, 3, 30, 5, 1).contiguous()
+    for seed in range(20):
+        view = View()
+        draw_gentle(view, OneGenerator(np.random.default_rng(seed)), (3, 30, 5, 1), tempo=0.3)
+        played = apply(ramp, [view])[0, 0, :, 0, 0]
+        assert bool((played.diff() >= -1e-5).all())
+        assert float(played.min()) >= 0
+        assert float(played.max()) <= 29
+        assert float(played[-1] - played[0]) >= 29 * 0.5

@@ -6,7 +6,7 @@ import pytest
 from kinoscope.errors import KinoscopeError
 from kinoscope.skeleton.data import clip
 from kinoscope.skeleton.downsample import downsample
-from kinoscope.skeleton.layouts import KINECT_20, layout_named
+from kinoscope.skeleton.layouts import KINECT_20, layout_named, layout_of
 from kinoscope.skeleton.metrics import ensemble, nearest_labels, top_k
 from kinoscope.skeleton.ntu import convert, parse_name
 from kinoscope.skeleton.skeleton_files import read_skeleton
@@ -77,3 +77,21 @@ def test_one_frame_and_unsure_joints():
 def test_nearest_labels_is_its_own_neighbour():
     x = np.random.default_rng(0).standard_normal((9, 4))
     assert (nearest_labels(x, np.arange(9), x) == np.arange(9)).all()
+
+
+def test_a_whole_clip_forgets_heading_place_and_size_but_not_steps():
+    random = np.random.default_rng(0)
+    pose = random.standard_normal((40, 20, 3))
+    pose[:, 8] = pose[:, 4] + [0.4, 0.02, 0.1]  # a shoulder line
+    cos, sin = np.cos(0.8), np.sin(0.8)
+    other = 1.3 * pose @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]) + [3.0, 1.0, -2.0]
+    first, second = (clip(p, KINECT_20, 32, whole=True) for p in (pose, other))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    centre = first[:, :, KINECT_20.centre]
+    assert np.ptp(centre, axis=1).min() > 0.1  # the centre moves: per-frame centring would have lost it
+
+
+def test_mirror_pairs_of_names_with_the_side_at_their_end():
+    layout = layout_of(["Hip", "ShoulderLeft", "ShoulderRight"], [-1, 0, 0])
+    assert layout.mirror == ((1, 2),)
+    assert layout.shoulders == (1, 2)

@@ -98,6 +98,7 @@ class View:
     sigma: float | None = None  # of the blur, frames
     masked: int | None = None  # axis set to zero
     reverse: bool = False
+    play: np.ndarray | None = None  # (T,) frame, between 0 and T - 1, shown at every frame
 
 
 def draw_crop(view: View, source: Uniforms, frames: int, ratio: int) -> None:
@@ -182,11 +183,49 @@ def draw_view(
     return view
 
 
+def draw_gentle(
+    view: View,
+    source: Uniforms,
+    shape: tuple[int, ...],
+    *,
+    rotation: float = 0.0,
+    scale: float = 0.0,
+    tempo: float = 0.0,
+    jitter: float = 0.0,
+) -> None:
+    """What a person could have done: another heading (+- degrees about y), size, pace, and a noisier sensor.
+
+    Ours, for small data sets (the published views have none of it). tempo: up to this share of the clip is cut off,
+    and the rest plays unevenly by a sine of up to a quarter of it. Zero switches each off.
+    """
+    if tempo > 0:
+        length = 1 - tempo * source.uniform(0, 1)
+        start = source.uniform(0, 1 - length)
+        at = np.linspace(0, 1, shape[1])
+        at = at + source.uniform(-tempo, tempo) / 4 * np.sin(math.pi * at * (1 + source.integer(2)))
+        view.play = np.clip(start + length * at, 0, 1) * (shape[1] - 1)
+    if rotation > 0 or scale > 0:
+        turn = math.radians(source.uniform(-rotation, rotation))
+        cos, sin = math.cos(turn), math.sin(turn)
+        gentle = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) * (1 + source.uniform(-scale, scale))
+        view.matrix = gentle if view.matrix is None else gentle @ view.matrix
+    if jitter > 0:
+        noise = source.noise(jitter, shape)
+        view.noise = noise if view.noise is None else view.noise + noise
+
+
 def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Tensor:
     """Every clip under its own view; a new tensor of the same shape, dtype and device."""
     N, C, T, V, M = x_NCTVM.shape
     device, dtype = x_NCTVM.device, x_NCTVM.dtype
     x = x_NCTVM
+    if any(view.play is not None for view in views):
+        at = np.stack([np.arange(T) if view.play is None else view.play for view in views])
+        low = np.minimum(at.astype(np.int64), T - 2)
+        share = torch.from_numpy(at - low).to(device, dtype)[:, None, :, None]
+        rows = torch.from_numpy(low).to(device)[:, None, :, None].expand(N, C, T, V * M)
+        flat = x.reshape(N, C, T, V * M)
+        x = flat.gather(2, rows).lerp(flat.gather(2, rows + 1), share).view(N, C, T, V, M)
     if any(view.start is not None for view in views):
         frames = np.stack([_frames(view, T) for view in views])
         rows = torch.from_numpy(frames).to(device)[:, None, :, None].expand(N, C, T, V * M)

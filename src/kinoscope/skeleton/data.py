@@ -14,9 +14,10 @@ import numpy as np
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.skeleton.augment import OneGenerator, View, draw_gentle, draw_view
 from kinoscope.skeleton.downsample import face_camera, resize
 from kinoscope.skeleton.layouts import NTU_25, Layout, layout_of
-from kinoscope.skeleton.settings import Sequences
+from kinoscope.skeleton.settings import Augmentation, Sequences
 
 _UP = {"y": (0, 1, 2), "z": (1, 2, 0), "x": (2, 0, 1)}  # axes in the order (right-handed) with y up
 
@@ -102,7 +103,7 @@ def clips_of(file: SkeletonFile, data: Sequences) -> Clips:
         try:
             if item.name in bad:
                 raise KinoscopeError(bad[item.name], file=item.name)
-            xs.append(clip(item.joints, layout, data.frames, file.up_axis, sure))
+            xs.append(clip(item.joints, layout, data.frames, file.up_axis, sure, data.normalise == "clip"))
         except KinoscopeError as error:
             bad[item.name] = str(error)
             continue
@@ -122,8 +123,12 @@ def clip(
     frames: int = 50,
     up_axis: str = "y",
     sure_TV: np.ndarray | None = None,
+    whole: bool = False,
 ) -> np.ndarray:
-    """(3, frames, V, 1) float32: centred, resized, shoulders along x; unsure joints interpolated."""
+    """(3, frames, V, 1) float32: centred, resized, shoulders along x; unsure joints interpolated.
+
+    whole: one centre, one turn for the whole clip, which keeps steps, jumps and turns, and the mean bone as unit.
+    """
     joints = joints_TVC.astype(np.float64)[..., _UP[up_axis]]
     if joints.shape[1] != layout.count:
         raise KinoscopeError(
@@ -134,8 +139,23 @@ def clip(
     if not good.all():
         joints = _interpolated(joints, np.asarray(good))
     x = joints.transpose(2, 0, 1)[..., None]
+    if whole:
+        x = resize(x - x[:, :, layout.centre].mean(1)[:, None, None], x.shape[1], frames)
+        return _upright(x, layout).astype(np.float32)
     x = resize(x - x[:, :, layout.centre : layout.centre + 1], x.shape[1], frames)
     return face_camera(x, layout).astype(np.float32)
+
+
+def _upright(x_CTVM: np.ndarray, layout: Layout) -> np.ndarray:
+    """Turned about the vertical by the mean shoulder line, and divided by the mean length of its bones."""
+    left, right = layout.shoulders
+    line = (x_CTVM[:, :, right] - x_CTVM[:, :, left]).mean((1, 2))
+    length = max(float(np.hypot(line[0], line[2])), 1e-9)
+    cos, sin = line[0] / length, line[2] / length
+    x, y, z = x_CTVM
+    children, parents = map(list, zip(*layout.links, strict=True))
+    bone = np.linalg.norm(x_CTVM[:, :, children] - x_CTVM[:, :, parents], axis=0).mean()
+    return np.stack([cos * x + sin * z, y, cos * z - sin * x]) / max(float(bone), 1e-9)
 
 
 def _interpolated(joints_TVC: np.ndarray, good_TV: np.ndarray) -> np.ndarray:
@@ -158,18 +178,20 @@ class Views:
 
     clips: Clips
     kinds: tuple[str, ...]  # one entry a view: "" normal, digits extreme
-    shear: float = 0.5
-    padding_ratio: int = 6
+    augment: Augmentation | None  # null: the clips as they are
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def draw(self, index: int, generator: np.random.Generator) -> Any:
-        from kinoscope.skeleton.augment import OneGenerator, draw_view
-
-        x, source = self.clips.x[index], OneGenerator(generator)
-        views = [
-            draw_view(source, x.shape, shear=self.shear, padding_ratio=self.padding_ratio, extreme=kind)
-            for kind in self.kinds
-        ]
+        x, a = self.clips.x[index], self.augment
+        if a is None:
+            return x, [View() for _ in self.kinds], int(self.clips.labels[index])
+        views, source = [], OneGenerator(generator)
+        for kind in self.kinds:
+            view = draw_view(source, x.shape, shear=a.shear, padding_ratio=a.padding_ratio, extreme=kind)
+            draw_gentle(
+                view, source, x.shape, rotation=a.rotation, scale=a.scale, tempo=a.tempo, jitter=a.jitter
+            )
+            views.append(view)
         return x, views, int(self.clips.labels[index])

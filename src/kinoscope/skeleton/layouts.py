@@ -181,7 +181,8 @@ def _other_side(names: Sequence[str], name: str) -> int | None:
     for left, right in (("left", "right"), ("l", "r")):
         if low.startswith(left) and (other := right + low[len(left) :]) in lowered:
             return lowered.index(other)
-        if low.endswith(f"_{left}") and (other := low[: -len(left)] + right) in lowered:
+        told = low.endswith(f"_{left}") or (left == "left" and low.endswith(left))  # ShoulderLeft
+        if told and (other := low[: -len(left)] + right) in lowered:
             return lowered.index(other)
     return None
 

@@ -24,6 +24,9 @@ class Sequences(Settings):
     test: str | None = None  # another file; null: by subject; official: always the same folder
     split: Literal["subject"] = "subject"  # how `train` is divided where `test` is null
     test_subjects: tuple[str | int, ...] = ()  # names or numbers; empty: the last fifth
+    normalise: Literal["frame", "clip"] = (
+        "frame"  # centre and turn every frame, or the clip as one (and its size)
+    )
     frames: int = Field(50, ge=2)  # frames that every clip is resized to
     min_confidence: float = Field(0.3, ge=0, le=1)  # joints below are interpolated in time
     label_share: float = Field(1.0, gt=0, le=1)  # of the training labels that fine-tuning sees
@@ -33,7 +36,7 @@ class Model(Settings):
     """The encoder and what contrasts it."""
 
     method: Literal["aimclr", "skeletonclr"] = "aimclr"
-    stream: Literal["joint", "motion", "bone"] = "joint"
+    stream: Literal["joint", "motion", "bone", "all"] = "joint"  # all: the three as channels of one encoder
     hidden_channels: int = Field(16, ge=1)
     hidden_dim: int = Field(256, ge=1)  # features
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -52,6 +55,12 @@ class Augmentation(Settings):
 
     shear: float = 0.5  # amplitude; not positive: off
     padding_ratio: int = 6  # crop; not positive: off
+    rotation: float = Field(0.0, ge=0)  # of every view about the vertical, +- degrees
+    scale: float = Field(0.0, ge=0, lt=1)  # of every view, +- share of its size
+    tempo: float = Field(
+        0.0, ge=0, lt=1
+    )  # of every view: share of the clip cut off, and how unevenly it plays
+    jitter: float = Field(0.0, ge=0)  # deviation of noise on every view, in units of the clip
     extreme: str = "12345"  # 1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal
 
 
@@ -88,7 +97,8 @@ class FinetuneSettings(TrainSettings):
     schedule: WarmupSteps | WarmupCosine = WarmupSteps(steps=(10, 30, 50))
     ema_decay: float | None = None
     evaluation_mode: bool = True  # official: norms and dropout do not train
-    augment: bool = False  # crop and shear while fine-tuning
+    augment: bool = False  # the normal view while fine-tuning
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
 class Schema(Settings):
@@ -113,22 +123,27 @@ def fitted(settings: Schema, clips: int) -> Schema:
     if not settings.fit:
         return settings
     batch = next(size for size in (64, 32, 16, 8, 4, 2, 1) if size * 6 <= clips or size == 1)
-    queue = batch * max(2, min(clips // batch, 32768 // batch))
+    queue = batch * max(
+        2, min(clips // batch // 2, 32768 // batch)
+    )  # half an epoch: few keys of the same clips
     train = settings.train
     minutes = train.minutes
     pretrain = {
         "batch_size": batch,
-        "optimizer": Optimizer(kind="adam", learning_rate=1e-3, weight_decay=1e-5),
+        "optimizer": Optimizer(kind="adam", learning_rate=2e-3, weight_decay=1e-5),
         "schedule": WarmupCosine(warmup_epochs=2),
         "minutes": None if minutes is None else minutes * train.share,
     }
     finetune = {
         "batch_size": batch,
-        "optimizer": Optimizer(kind="adamw", learning_rate=2e-3, weight_decay=0.01),
+        "optimizer": Optimizer(kind="adamw", learning_rate=3e-3, weight_decay=0.05),
         "schedule": WarmupCosine(warmup_epochs=2),
         "minutes": None if minutes is None else minutes * (1 - train.share),
         "evaluation_mode": False,
         "augment": True,
+        "label_smoothing": 0.1,
+        "clip_norm": 1.0,
+        "ema_decay": 0.99,
     }
     linear = {
         "batch_size": batch,
@@ -136,7 +151,7 @@ def fitted(settings: Schema, clips: int) -> Schema:
         "schedule": WarmupCosine(warmup_epochs=0),
         "standardise": True,
     }
-    model = {"queue_size": queue, "momentum": 0.99, "key_starts_equal": True}
+    model = {"queue_size": queue, "momentum": 0.99, "temperature": 0.1, "key_starts_equal": True}
     return settings.model_copy(
         update={
             "model": _filled(settings.model, model),

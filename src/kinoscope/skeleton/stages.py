@@ -26,7 +26,7 @@ from kinoscope.skeleton.loss import aimclr_loss, info_nce
 from kinoscope.skeleton.metrics import confusion, nearest_labels, percent, top_k
 from kinoscope.skeleton.models import AimCLR, Classifier, Encoder, EncoderConfig, SkeletonCLR, initialise
 from kinoscope.skeleton.settings import Model, Schema, fitted
-from kinoscope.skeleton.streams import stream
+from kinoscope.skeleton.streams import ALL, stream
 
 
 def stages(settings: Schema) -> list[Stage]:
@@ -43,6 +43,7 @@ def stages(settings: Schema) -> list[Stage]:
 def encoder_config(model: Model, layout: Layout) -> EncoderConfig:
     """The encoder of a recipe for a layout."""
     return EncoderConfig(
+        in_channels=9 if model.stream == ALL else 3,
         hidden_channels=model.hidden_channels,
         hidden_dim=model.hidden_dim,
         dropout=model.dropout,
@@ -136,9 +137,8 @@ class PretrainStage(SkeletonStage):
         return model
 
     def samples(self) -> Views:
-        a = self.recipe.augment
-        kinds = (a.extreme, "", "") if self.recipe.model.method == "aimclr" else ("", "")
-        return Views(self.train, kinds, a.shear, a.padding_ratio)
+        kinds = (self.recipe.augment.extreme, "", "") if self.recipe.model.method == "aimclr" else ("", "")
+        return Views(self.train, kinds, self.recipe.augment)
 
     def step(self, model: nn.Module, batch: Sequence[Any], run: Run) -> dict[str, Tensor]:
         views = self.views(batch, run)
@@ -271,15 +271,15 @@ class FinetuneStage(SkeletonStage):
         chosen = self.train
         if self.recipe.data.label_share < 1:
             chosen = chosen.take(labelled_subset(chosen.labels, self.recipe.data.label_share))
-        a, augmented = self.recipe.augment, self.recipe.finetune.augment
-        return Views(chosen, ("",), a.shear if augmented else -1, a.padding_ratio if augmented else -1)
+        return Views(chosen, ("",), self.recipe.augment if self.recipe.finetune.augment else None)
 
     def set_mode(self, model: nn.Module) -> None:
         model.train(not self.recipe.finetune.evaluation_mode)
 
     def step(self, model: nn.Module, batch: Sequence[Any], run: Run) -> dict[str, Tensor]:
         labels = torch.tensor([item[2] for item in batch], device=run.device)
-        return {"loss": F.cross_entropy(model(self.views(batch, run)[0]), labels)}
+        scores = model(self.views(batch, run)[0])
+        return {"loss": F.cross_entropy(scores, labels, label_smoothing=self.recipe.finetune.label_smoothing)}
 
     def _scores(self, model: Any, run: Run) -> Tensor:
         features = encode(model.query, self.test, self.recipe.model.stream, run.device)

@@ -13,15 +13,18 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.skeleton.layouts import NTU_25, Layout
 
 STREAMS = ("joint", "motion", "bone")
+ALL = "all"  # the three streams as channels of one encoder (ours)
 
 
 def stream(x_NCTVM: Tensor, name: str, layout: Layout = NTU_25) -> Tensor:
-    """One stream of (N, C, T, V, M) clips, same shape.
+    """One stream of (N, C, T, V, M) clips, same shape ("all": 3 C channels).
 
     motion: next frame minus this one, zero at the end; bone: joint minus the joint it hangs from.
     """
     if name == "joint":
         return x_NCTVM
+    if name == ALL:
+        return torch.cat([stream(x_NCTVM, each, layout) for each in STREAMS], 1)
     if name not in STREAMS:
         raise KinoscopeError(
             "there is no such stream", field="stream", value=name, remedy=f"one of {', '.join(STREAMS)}"

@@ -76,7 +76,7 @@ def encoder(case: Case) -> Outputs:
     net: Any = model if isinstance(model, Encoder) else model.query
     seen: list[np.ndarray] = []
     for block in net.blocks:
-        block.register_forward_hook(lambda _m, _i, out: seen.append(out.detach().numpy()))
+        block.register_forward_hook(lambda _m, _i, out: seen.append(out.detach().permute(2, 3, 1, 0).numpy()))
     outputs: Outputs = {}
     if hyper.get("drop"):
         logits, dropped = net.forward_dropped(given["x"])

@@ -3,7 +3,9 @@
 Shapes: N clips, M bodies, B = N*M, C channels, T frames, V joints, K adjacency matrices, D features.
 AimCLR section 4.1; ST-GCN (AAAI 2018). Differences from the official code:
 1. the adjacency is applied before the 1x1 convolution (same sum, a third of the memory where C grows);
-2. in evaluation mode, a body that is absent (all zero) in all clips is encoded once (same numbers).
+2. blocks keep (V, T, B, C): joints and frames mix by plain products, channels lie together; the wide block
+   convolves in the Fourier domain (`time_conv.py`), a quarter of the multiplications;
+3. in evaluation mode, a body that is absent (all zero) in all clips is encoded once (same numbers).
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from torch.nn import functional as F
 from kinoscope.skeleton.graph import adjacency
 from kinoscope.skeleton.layouts import NTU_25, Layout
 from kinoscope.skeleton.models.attention_drop import attention_drop
+from kinoscope.skeleton.models.dropout import Dropout
+from kinoscope.skeleton.models.time_conv import MIN_CHANNELS, conv_1x1, fourier_conv
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,56 @@ class Block(nn.Module):
         self.graph_norm = nn.BatchNorm2d(out_channels)
         self.time_conv = nn.Conv2d(out_channels, out_channels, (9, 1), (stride, 1), (4, 0))
         self.time_norm = nn.BatchNorm2d(out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.shortcut: nn.Sequential | None = None
         if residual and (in_channels != out_channels or stride != 1):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, (stride, 1)), nn.BatchNorm2d(out_channels)
             )
 
-    def mix(self, x_BCTV: Tensor, adjacency_KVV: Tensor) -> Tensor:
+    def mix(self, x_VTBC: Tensor, adjacency_KVV: Tensor) -> Tensor:
         """sum over k, v of (W_k x + b_k)[v] A_k[v, w]."""
-        z = self.graph_conv(x_BCTV).unflatten(1, (self.parts, self.out_channels))
-        return torch.einsum("nkctv,kvw->nctw", z, adjacency_KVV).contiguous()
+        V, T, B, C = x_VTBC.shape
+        spread = adjacency_KVV.transpose(1, 2).reshape(-1, V) @ x_VTBC.reshape(V, -1)
+        parts = spread.view(self.parts, V, T, B, C).unbind()
+        weight = self.graph_conv.weight.view(self.parts, self.out_channels, C).transpose(0, 1).flatten(1)
+        y = conv_1x1(torch.cat(parts, -1), weight)
+        assert self.graph_conv.bias is not None
+        bias_VC = torch.einsum(
+            "kc,kvw->wc", self.graph_conv.bias.view(self.parts, self.out_channels), adjacency_KVV
+        )
+        return y.add_(bias_VC[:, None, None])
 
-    def forward(self, x_BCTV: Tensor, adjacency_KVV: Tensor) -> Tensor:
-        y = F.relu(self.graph_norm(self.mix(x_BCTV, adjacency_KVV)), inplace=True)
-        y = self.dropout(self.time_norm(self.time_conv(y)))
+    def in_time(self, x_VTBC: Tensor) -> Tensor:
+        """The convolution over frames."""
+        conv = self.time_conv
+        if conv.stride == (1, 1) and conv.out_channels >= MIN_CHANNELS:
+            assert conv.bias is not None
+            return fourier_conv(x_VTBC, conv.weight[..., 0]) + conv.bias
+        return _channels_last(conv, x_VTBC)
+
+    @staticmethod
+    def shortened(shortcut: nn.Sequential, x_VTBC: Tensor) -> Tensor:
+        """The shortcut of fewer frames or more channels. Frames are left out first: the backward pass of a strided
+        1x1 convolution on channels-last pictures writes past its memory in oneDNN."""
+        conv, norm = shortcut
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        y = conv_1x1(x_VTBC[:, :: conv.stride[0]], conv.weight.flatten(1)) + conv.bias
+        return _channels_last(norm, y)
+
+    def forward(self, x_VTBC: Tensor, adjacency_KVV: Tensor) -> Tensor:
+        y = _channels_last(self.graph_norm, self.mix(x_VTBC, adjacency_KVV)).relu_()
+        y = self.dropout(_channels_last(self.time_norm, self.in_time(y)))
         if self.residual:
-            y = y + (x_BCTV if self.shortcut is None else self.shortcut(x_BCTV))
+            y = y + (x_VTBC if self.shortcut is None else self.shortened(self.shortcut, x_VTBC))
         return F.relu(y, inplace=True)
+
+
+def _channels_last(layer: nn.Module, x_VTBC: Tensor) -> Tensor:
+    """A layer for images on joints as the batch, frames x bodies as the picture: no data is moved."""
+    y: Tensor = layer(x_VTBC.permute(0, 3, 1, 2))
+    return y.permute(0, 2, 3, 1)
 
 
 class Encoder(nn.Module):
@@ -93,11 +129,11 @@ class Encoder(nn.Module):
         """(N*M, D, T', V): what the last block puts out."""
         N, C, T, V, M = x_NCTVM.shape
         x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(N * M, V * C, T)
-        x = self.input_norm(x).view(N * M, V, C, T).permute(0, 2, 3, 1).contiguous()
+        x = self.input_norm(x).view(N * M, V, C, T).permute(1, 3, 0, 2).contiguous()
         for i, block in enumerate(self.blocks):
             weight = self.adjacency if self.importance is None else self.adjacency * self.importance[i]
             x = block(x, weight)
-        return x
+        return x.permute(2, 3, 1, 0)
 
     @staticmethod
     def pool(x_BDTV: Tensor, bodies: int) -> Tensor:
