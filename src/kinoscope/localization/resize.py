@@ -96,8 +96,9 @@ def cut_to_features(
 
     One stays where at least `trunc_thresh` of it is covered. None may be left: the official code fails there.
     """
-    end = np.float32(length + offset)
+    end = length + offset
+    start, stop = np.asarray(segments, np.float64).reshape(-1, 2).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = (np.minimum(segments[:, 1], end) - segments[:, 0]) / (segments[:, 1] - segments[:, 0])
-    keep = (segments[:, 0] < end) & (share >= trunc_thresh)
-    return np.minimum(segments[keep], end), labels[keep]
+        share = (np.minimum(stop, end) - start) / (stop - start)
+    keep = (start < end) & (share >= trunc_thresh)
+    return np.minimum(segments[keep], np.float32(end)), labels[keep]
