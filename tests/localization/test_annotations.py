@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.annotations import Annotations
 from kinoscope.localization.check_features import Findings, look_over
-from kinoscope.localization.evaluate import read_truth
+from kinoscope.localization.evaluate import evaluate_files, read_truth
 from kinoscope.localization.features import FeatureSource
 from kinoscope.localization.settings import FeatureData, Model
 
@@ -47,8 +47,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *inner]
 
 
-def replaced(path: tuple[Any, ...], value: Any) -> Any:
-    document = copy.deepcopy(GOOD)
+def replaced(path: tuple[Any, ...], value: Any, good: Any = GOOD) -> Any:
+    document = copy.deepcopy(good)
     if not path:
         return value
     node = document
@@ -112,3 +112,26 @@ def test_whatever_stands_in_a_file_is_read_or_refused(
         source.test_durations()
     found = Findings()
     look_over(data, found)
+
+
+RESULTS: dict[str, Any] = {
+    "results": {
+        "a": [
+            {"label": "Run", "segment": [1, 3], "score": 0.5},
+            {"label": "no", "segment": [1, 3], "score": 0.4},
+        ],
+        "z": [],
+    }
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(places(RESULTS)), WEIRD)
+def test_whatever_stands_in_a_results_file_is_read_or_refused(
+    folder: Path, path: tuple[Any, ...], value: Any
+) -> None:
+    (folder / "good.json").write_text(json.dumps(GOOD))
+    (folder / "results.json").write_text(json.dumps(replaced(path, value, RESULTS)))
+    with contextlib.suppress(KinoscopeError):
+        result = evaluate_files(folder / "results.json", folder / "good.json", "thumos14", "training")
+        assert 0 <= result["average_mAP"] <= 1

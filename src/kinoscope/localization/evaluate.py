@@ -263,8 +263,10 @@ def read_results(path: Path, names: tuple[str, ...]) -> Events:
     parts = [Events.empty()]
     for video, rows in table.items():
         try:
-            segments = [[float(t) for t in row["segment"]] for row in rows]
+            segments = [[float(start), float(end)] for start, end in (row["segment"] for row in rows)]
             scores = [float(row["score"] if "score" in row else row["scores"]) for row in rows]
+            if not np.isfinite(segments).all() or not np.isfinite(scores).all():
+                raise ValueError("a time or a score is not finite")
             labels = [
                 number.get(str(row["label"]), len(names)) if "label" in row else int(row["label_id"])
                 for row in rows
