@@ -131,14 +131,17 @@ def test_upcoming_actions_start_tau_a_later(seed: int) -> None:
     generator = np.random.default_rng(seed)
     track = source.tracks[int(generator.integers(len(source.tracks)))]
     last = int(generator.integers(30, len(track.features)))
-    data = replace_data(frame_rate=5.0, tau_o=3.0)
+    data = replace_data(frame_rate=5.0, tau_o=3.0, history=2)
     _, _, upcoming = window(track, last, data)
     for step in range(15):
         told_at = last + 1 - 6 * (15 - step) - 1  # the last frame before the step
         if told_at < 0:
             continue
         later = [int(s[2]) for s in track.segments if s[0] >= told_at + data.tau_a * track.fps]
-        assert upcoming[step] == (later[0] if later else -1)
+        assert upcoming[step, 0] == (later[0] if later else -1)
+        order = track.segments[:, 2].tolist()
+        at = len(order) - len(later)
+        assert upcoming[step, 1:].tolist() == [order[at - k] if at >= k else -1 for k in (1, 2)]
 
 
 SOURCE: list[StreamSource] = []

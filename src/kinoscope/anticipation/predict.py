@@ -73,7 +73,10 @@ class AnticipationModel:
     def __init__(self, settings: AnticipationSettings, about: dict[str, Any]) -> None:
         self.settings, self.about = settings, about
         self.label_names: tuple[str, ...] = tuple(about["label_names"])
-        config = settings.model.config(len(self.label_names), settings.data.num_frames, about["input_dim"])
+        data = settings.data
+        config = settings.model.config(
+            len(self.label_names), data.num_frames, about["input_dim"], data.history
+        )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Anticipator(config).to(self.device).eval()
         self.reader = WindowReader.from_about(settings.data, about)

@@ -26,6 +26,7 @@ class StreamsData(Settings):
     tau_a: float = Field(0.5, ge=0)  # seconds between the last observed moment and the action
     tau_o: float = Field(16.0, gt=0)  # seconds observed
     frame_rate: float = Field(5.0, gt=0)  # steps a second; a step is the mean of its frames
+    history: int = Field(0, ge=0)  # previous actions that model.current_action tells as well, a head each
     earlier: float = Field(0.5, ge=0, le=1)  # share of training windows that end earlier than tau_a before
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
     mix: float = Field(0.0, ge=0, le=1)  # share of training windows spliced from several people
@@ -65,7 +66,12 @@ class Model(Settings):
             raise ValueError(f"inter_dim {self.inter_dim} is not a multiple of its {self.n_head} heads")
         return self
 
-    def config(self, classes: int, num_frames: int, input_dim: int) -> AnticipatorConfig:
+    def heads(self, history: int) -> tuple[str, ...]:
+        """Names of the classifiers, the published one last."""
+        more = (*(f"previous_{k + 1}" for k in range(history)), "current")
+        return (*more, "action") if self.current_action else ("action",)
+
+    def config(self, classes: int, num_frames: int, input_dim: int, history: int = 0) -> AnticipatorConfig:
         """What the network is built from, on features of `input_dim` channels."""
         decoder = DecoderConfig(
             self.inter_dim,
@@ -75,9 +81,7 @@ class Model(Settings):
             positions=max(1024, num_frames + 1),
         )
         return AnticipatorConfig(
-            num_classes={"current": classes, "action": classes}
-            if self.current_action
-            else {"action": classes},
+            num_classes=dict.fromkeys(self.heads(history), classes),
             num_frames=num_frames,
             backbone_dim=input_dim,
             intermediate_featdim=self.intermediate_featdim,
@@ -97,6 +101,8 @@ class LossWeights(Settings):
     cls_action: float = Field(1.0, ge=0)  # cross-entropy of the next action
     past_cls_action: float = Field(1.0, ge=0)  # of the action at every step (current_action: of the next one)
     past_cls_current: float = Field(0.0, ge=0)  # model.current_action: of the action at every step
+    cls_previous: float = Field(0.0, ge=0)  # of each of the data.history actions before the next one
+    past_cls_previous: float = Field(0.0, ge=0)  # the same at every step
     global_simContrast: float = Field(0.0, ge=0)  # distance of similarity profiles, L_Sem
     past_target_global_simContrast: float = Field(0.0, ge=0)  # the same at every observed step
     target_distance: float = Field(1.0, ge=0)  # distance to the own prototype, L_reg

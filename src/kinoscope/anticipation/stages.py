@@ -36,12 +36,14 @@ def stages(settings: AnticipationSettings) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Batch:
-    """features (B, T, D); current, upcoming (B, T); target (B,): see `Sample`."""
+    """features (B, T, D); current (B, T); upcoming (B, T, 1 + history); target (B,); before (B, history): see
+    `Sample`."""
 
     features: Tensor
     current: Tensor
     upcoming: Tensor
     target: Tensor
+    before: Tensor
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Batch:
@@ -49,10 +51,12 @@ class Batch:
             return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
 
         targets = torch.tensor([sample.target for sample in samples])
-        return cls(stack("features"), stack("current"), stack("upcoming"), targets)
+        return cls(stack("features"), stack("current"), stack("upcoming"), targets, stack("before"))
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(x.to(device) for x in (self.features, self.current, self.upcoming, self.target)))
+        return Batch(
+            *(x.to(device) for x in (self.features, self.current, self.upcoming, self.target, self.before))
+        )
 
 
 class TrainingWindows:
@@ -76,6 +80,8 @@ class AnticipationStage(Stage):
     def __init__(self, settings: AnticipationSettings) -> None:
         self.recipe, self.settings = settings, settings.train
         self.weights = settings.train.losses.model_dump()
+        for kind in ("cls_previous", "past_cls_previous"):
+            self.weights |= {f"{kind}_{k + 1}": self.weights[kind] for k in range(settings.data.history)}
 
     def prepare(self, run: Run) -> None:
         self.source = StreamSource(self.recipe.data)
@@ -85,7 +91,7 @@ class AnticipationStage(Stage):
 
     def build_model(self) -> nn.Module:
         classes, data = len(self.source.label_names), self.recipe.data
-        config = self.recipe.model.config(classes, data.num_frames, self.source.input_dim)
+        config = self.recipe.model.config(classes, data.num_frames, self.source.input_dim, data.history)
         model = Anticipator(config, self.language)  # visual prototypes start from language
         model.prototypes.requires_grad_(not self.recipe.train.freeze_prototypes)
         return model
@@ -105,9 +111,11 @@ class AnticipationStage(Stage):
         outputs = model(batch.features)
         targets, past = {"action": batch.target}, {"action": batch.current}
         if self.recipe.model.current_action:
+            heads = self.recipe.model.heads(self.recipe.data.history)
             nothing = torch.full_like(batch.target, NOTHING)
-            targets = {"current": nothing, "action": batch.target}
-            past = {"current": batch.current, "action": batch.upcoming}
+            targets = dict(zip(heads, (*batch.before.unbind(1), nothing, batch.target), strict=True))
+            following, *earlier = batch.upcoming.unbind(2)
+            past = dict(zip(heads, (*earlier, batch.current, following), strict=True))
         net = run.processes.unwrap(model)
         prototypes: Any = net.prototypes
         each = losses(outputs, targets, past, prototypes, self.language.to(run.device))

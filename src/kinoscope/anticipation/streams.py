@@ -33,9 +33,10 @@ ROUNDING_S = 1e-9  # a frame at the very end of a window is seen
 class Sample:
     """One window.
 
-    features: (T, D) float32. current: (T,) the action that goes on at each step; upcoming: (T,) the action that
-    starts next, tau_a after the step before or later: what that step should have told; target: the action to come.
-    -1: none. last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come.
+    features: (T, D) float32. current: (T,) the action that goes on at each step; upcoming: (T, 1 + history) the
+    action that starts next, tau_a after the step before or later (what that step should have told), and those before
+    it, the latest first; target: the action to come; before: (history,) those before it. -1: none.
+    last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come.
     """
 
     video: str
@@ -43,6 +44,7 @@ class Sample:
     current: np.ndarray
     upcoming: np.ndarray
     target: int
+    before: np.ndarray
     last_s: float
     start_s: float
     end_s: float
@@ -91,7 +93,8 @@ def by_time(segments: np.ndarray) -> np.ndarray:
 
 
 def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(T, C) features, (T,) current and (T,) upcoming actions of the window that ends with frame `last`."""
+    """(T, C) features, (T,) current and (T, 1 + history) upcoming and earlier actions of the window that ends with
+    frame `last`."""
     total, size = data.num_frames, track.fps / data.frame_rate
     bounds = np.round(last + 1 - np.arange(total, -1, -1) * size).astype(np.int64).clip(min=0)
     full = np.flatnonzero(np.diff(bounds) > 0)
@@ -104,14 +107,21 @@ def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.n
     current = np.where(on.any(1), label[on.argmax(1)], NOTHING) if len(label) else np.full(len(full), NOTHING)
     # A step is told from the steps before it, whose last frame is starts - 1.
     later = first >= starts[:, None] - 1 + data.tau_a * track.fps
-    upcoming = np.where(later.any(1), label[later.argmax(1)], NOTHING) if len(label) else current
+    row = np.where(later.any(1), later.argmax(1), len(label)) if len(label) else np.zeros(len(full), np.int64)
+    upcoming = labels_at(label, row[:, None] - np.arange(data.history + 1))
     pad = total - len(full)
     nothing = np.full(pad, NOTHING)
     return (
         np.concatenate([np.repeat(means[:1], pad, axis=0), means]).astype(np.float32),
         np.concatenate([nothing, current]),
-        np.concatenate([nothing, upcoming]),
+        np.concatenate([np.full((pad, data.history + 1), NOTHING), upcoming]),
     )
+
+
+def labels_at(label: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Labels of rows; NOTHING for rows that do not exist."""
+    inside = (row >= 0) & (row < len(label))
+    return np.where(inside, np.append(label, NOTHING)[np.where(inside, row, -1)], NOTHING)
 
 
 class WindowReader:
@@ -142,14 +152,20 @@ class WindowReader:
         )
         features, current, upcoming = window(track, last, self.data)
         shown = self.standardise(features)
-        return Sample(motion.name, shown, current, upcoming, label, last / motion.fps, start_s, stop_s)
+        return Sample(
+            motion.name, shown, current, upcoming, label, self._unknown(), last / motion.fps, start_s, stop_s
+        )
+
+    def _unknown(self) -> np.ndarray:
+        return np.full(self.data.history, NOTHING)
 
     def blank(self, name: str, label: int, start_s: float, stop_s: float) -> Sample:
         """The window of an action before which nothing can be observed."""
         total = self.data.num_frames
         nothing = np.full(total, NOTHING)
         features = np.zeros((total, len(self.standardise.mean)), np.float32)
-        return Sample(name, features, nothing, nothing, label, -1.0, start_s, stop_s)
+        upcoming = np.full((total, self.data.history + 1), NOTHING)
+        return Sample(name, features, nothing, upcoming, label, self._unknown(), -1.0, start_s, stop_s)
 
 
 class StreamSource:
@@ -223,7 +239,8 @@ class StreamSource:
         shown = self.reader.standardise(changed(features, data, generator))
         if data.noise:
             shown = shown + data.noise * generator.standard_normal(shown.shape[1], np.float32)
-        return Sample(track.name, shown, current, upcoming, label, last / track.fps, start_s, end_s)
+        before = labels_at(track.segments[:, 2], row - 1 - np.arange(data.history))
+        return Sample(track.name, shown, current, upcoming, label, before, last / track.fps, start_s, end_s)
 
     def test_sample(self, index: int) -> Sample:
         """The window before test action `index`."""
