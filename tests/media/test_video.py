@@ -11,6 +11,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from media import video_corpus as corpus
 
 from kinoscope import builtin
@@ -180,6 +182,48 @@ def test_sparse_times_are_sought(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Decoder, "seek", lambda self, seconds: seeks.append(seconds))
     read_frames(path, np.arange(0, 20, 0.2))
     assert not seeks
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(-1, 8), min_size=1, max_size=12))
+def test_order_and_company_change_nothing(folder: Path, times: list[float]) -> None:
+    path, _ = made(folder, "variable.mp4")
+    together = read_frames(path, times)
+    for k, time in enumerate(times):
+        alone = read_frames(path, [time])
+        np.testing.assert_array_equal(together.images[k], alone.images[0])
+        assert together.times_s[k] == alone.times_s[0]
+        assert together.missing[k] == alone.missing[0]
+
+
+MEMORY = """
+import resource, sys
+from kinoscope.media.video import VideoReader, probe
+peaks = []
+for path in sys.argv[1:]:
+    with VideoReader(path) as video:
+        count = sum(1 for _ in video.grid(30))
+    for _ in range(50):
+        probe(path)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(count, peaks[1] - peaks[0])
+"""
+
+
+def test_memory_does_not_grow_with_the_video(folder: Path) -> None:
+    paths = [folder / "short.mp4", folder / "very_long.mp4"]
+    for path, frames in zip(paths, (60, 3000), strict=True):
+        corpus.write_clock(path, "libx264", np.arange(frames) / 30, options={"preset": "ultrafast"})
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    count, grown_mb = done.stdout.split()
+    assert int(count) == 3000
+    assert float(grown_mb) < 25  # all pictures together are 69 MB
 
 
 def test_scaling(folder: Path) -> None:
