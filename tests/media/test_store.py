@@ -26,6 +26,7 @@ def rows(length: int, channels: int = 3) -> np.ndarray:
     return np.arange(length * channels, dtype=np.float32).reshape(length, channels)
 
 
+@settings(max_examples=30, deadline=None)  # every video is flushed to the disk
 @given(
     st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(1, 3)
 )
