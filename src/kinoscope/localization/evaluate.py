@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization.spotting import TOLERANCES_S, evaluate_instants
 from kinoscope.metrics import detection
 from kinoscope.metrics.tiou import tiou_matrix
 from kinoscope.timeline import Events
@@ -37,8 +38,11 @@ def evaluate_events(
 ) -> dict[str, Any]:
     """{protocol, average_mAP, mAP: {tIoU: value}} and, with details, per class, recalls and errors.
 
-    Values lie between 0 and 1. Raises KinoscopeError where there is no ground truth.
+    Values lie between 0 and 1; protocols of instants (`spotting.py`) have tolerances in seconds for tIoU thresholds.
+    Raises KinoscopeError where there is no ground truth.
     """
+    if protocol in TOLERANCES_S:
+        return {"protocol": protocol, **evaluate_instants(found, truth, TOLERANCES_S[protocol])}
     if not len(truth):
         raise KinoscopeError("there is no ground truth to evaluate against", field="annotations")
     limits = THRESHOLDS[protocol]

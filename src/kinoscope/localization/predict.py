@@ -118,7 +118,8 @@ class LocalizationModel:
         features = file_features(streams)
         for motion in streams:
             if motion.name not in still:
-                yield stream_item(motion, standardise(features[motion.name]))
+                instants = self.settings.data.instants is not None
+                yield stream_item(motion, standardise(features[motion.name]), instants)
 
     def _same_kind(self, about: dict[str, Any]) -> None:
         """Refuses features on another time axis or of another encoder than the model was trained on; says both."""

@@ -53,6 +53,7 @@ class StreamsData(Settings):
     max_seq_len: int | None = Field(None, ge=1)  # null: the longest stream, rounded up
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
     noise: float = Field(0.0, ge=0)  # training streams are shifted, channel by channel, by this deviation
+    instants: Literal["start", "end", "key_event"] | None = None  # points in place of segments (SnapFormer)
 
 
 class Backbone(Settings):
@@ -189,7 +190,9 @@ class LocalizationSettings(Settings):
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
-    protocol: Literal["thumos14", "activitynet", "epic", "ego4d"] = "thumos14"  # tIoU thresholds and metrics
+    protocol: Literal[
+        "thumos14", "activitynet", "epic", "ego4d", "instants", "spotting_tight", "spotting_loose"
+    ] = "thumos14"  # thresholds or tolerances, and metrics
 
 
 Schema = LocalizationSettings

@@ -16,8 +16,10 @@ import torch
 
 from kinoscope import builtin
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization.instants import as_instants
 from kinoscope.localization.items import Item
 from kinoscope.localization.settings import Model, StreamsData
+from kinoscope.localization.spotting import starts
 from kinoscope.media.pose_features import Standardiser, file_features
 from kinoscope.media.skeleton import Motion, SkeletonFile
 from kinoscope.timeline import Events, TimeAxis
@@ -31,6 +33,8 @@ class StreamSource:
     def __init__(self, data: StreamsData, model: Model) -> None:
         self.data = data
         train, test = _divide(data)
+        if data.instants is not None:
+            train, test = as_instants(train, data.instants), as_instants(test, data.instants)
         if train.label_names != test.label_names:
             raise KinoscopeError(
                 "training and test streams name other labels", field="data.test", value=test.label_names
@@ -57,7 +61,7 @@ class StreamSource:
     def training_item(self, index: int, generator: np.random.Generator) -> Item:
         """Stream `index`, cut to `max_seq_len` steps at random where it is longer."""
         motion = self.train[self.train_ids[index]]
-        item = stream_item(motion, self._features[motion.name])
+        item = stream_item(motion, self._features[motion.name], self.data.instants is not None)
         item = warped(item, self.data.warp, generator)
         if self.data.noise:
             drift = generator.standard_normal((item.feats.shape[0], 1), np.float32)
@@ -71,10 +75,12 @@ class StreamSource:
                 skipped[name] = self.skipped[name]
                 continue
             part = self._test_file.take([index])
-            yield stream_item(self.test[name], self.standardise(file_features(part)[part.names[0]]))
+            features = self.standardise(file_features(part)[part.names[0]])
+            yield stream_item(self.test[name], features, self.data.instants is not None)
 
     def test_truth(self) -> Events:
-        return self._test_file.events()
+        events = self._test_file.events()
+        return events if self.data.instants is None else starts(events)
 
     def test_durations(self) -> dict[str, float]:
         return {name: motion.duration_s for name, motion in self.test.items()}
@@ -91,11 +97,16 @@ class StreamSource:
         }
 
 
-def stream_item(motion: Motion, features: np.ndarray) -> Item:
-    """One stream on its own grid: one step a frame; features (T, C), standardised."""
-    axis = TimeAxis(motion.fps, 1, 1)
+def stream_item(motion: Motion, features: np.ndarray, instants: bool = False) -> Item:
+    """One stream on its own grid: one step a frame; features (T, C), standardised.
+
+    A step lies in the middle of its frame; with `instants` at its beginning, and segments are their first frames.
+    """
     table = np.asarray(motion.segments)
-    steps = axis.steps(table[:, :2] / motion.fps).astype(np.float32)
+    if instants:
+        steps = np.repeat(table[:, :1], 2, axis=1).astype(np.float32)
+    else:
+        steps = TimeAxis(motion.fps, 1, 1).steps(table[:, :2] / motion.fps).astype(np.float32)
     return Item(
         motion.name,
         torch.from_numpy(np.ascontiguousarray(features.T, np.float32)),
@@ -104,7 +115,7 @@ def stream_item(motion: Motion, features: np.ndarray) -> Item:
         motion.fps,
         motion.duration_s,
         1.0,
-        1.0,
+        0.0 if instants else 1.0,
     )
 
 
@@ -152,5 +163,6 @@ def _cut(item: Item, length: int, generator: np.random.Generator) -> Item:
     start = int(generator.integers(0, steps - length + 1))
     segments = (item.segments - start).clamp(0, length)
     keep = segments[:, 1] - segments[:, 0] >= 0.5 * (item.segments[:, 1] - item.segments[:, 0])
+    keep &= (item.segments[:, 1] >= start) & (item.segments[:, 0] < start + length)  # instants have no length
     window = item.feats[:, start : start + length]
     return replace(item, feats=window, segments=segments[keep], labels=item.labels[keep])

@@ -3,7 +3,7 @@
 A localiser answers with hundreds of segments a video, most of them at low scores, because average precision
 rewards that. A user wants the handful that are right. The threshold of a class is the one whose F1 at tIoU 0.5
 was best on the validation split; a class without a right prediction there takes the threshold that was best over
-all classes.
+all classes. Instants count as right within half a second.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from kinoscope.timeline import Events
 
 TIOU = 0.5  # overlap at which a prediction counts as right
+TOLERANCE_S = 0.5  # distance at which an instant does
 
 
 def fit_thresholds(predictions: Events, truth: Events, num_classes: int, tiou: float = TIOU) -> np.ndarray:
@@ -54,12 +55,18 @@ def _right(predictions: Events, truth: Events, tiou: float) -> np.ndarray:
     table: dict[tuple[str, int], list[int]] = {}
     for k, key in enumerate(zip(truth.source, truth.label, strict=True)):
         table.setdefault(key, []).append(k)
-    taken = np.zeros(len(truth), bool)
+    taken, instants = np.zeros(len(truth), bool), bool((truth.start_s == truth.end_s).all())
     for row in np.argsort(-predictions.score, kind="stable"):
         rows = table.get((predictions.source[row], predictions.label[row]))
         if rows is None:
             continue
         start, end = truth.start_s[rows], truth.end_s[rows]
+        if instants:
+            apart = np.abs(start - predictions.start_s[row])
+            best = int(np.argmin(np.where(taken[rows], np.inf, apart)))
+            if not taken[rows[best]] and apart[best] <= TOLERANCE_S:
+                taken[rows[best]] = right[row] = True
+            continue
         inside = np.minimum(end, predictions.end_s[row]) - np.maximum(start, predictions.start_s[row])
         joint = end - start + predictions.end_s[row] - predictions.start_s[row] - inside
         overlap = np.where(taken[rows], 0.0, np.maximum(inside, 0) / np.maximum(joint, 1e-9))

@@ -9,12 +9,14 @@ Shape suffixes: N predictions, M ground truths, S thresholds, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kinoscope.metrics.tiou import tiou_matrix
+
+Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,18 @@ class Matches:
     reached: dict[int, np.ndarray]
 
 
-def match(truth: Segments, found: Segments, thresholds: Sequence[float], top: Sequence[int] = ()) -> Matches:
+def match(
+    truth: Segments,
+    found: Segments,
+    thresholds: Sequence[float],
+    top: Sequence[int] = (),
+    similarity: Similarity = tiou_matrix,
+) -> Matches:
     """One-to-one matching by falling score, and the ground truths that the best k*n predictions reach.
 
     A prediction takes the best free ground truth of its video and class that it overlaps by the threshold or
-    more. For Recall@kx, n is the number of ground truths of that class in that video.
+    more. For Recall@kx, n is the number of ground truths of that class in that video. similarity: (N, 2) and (M, 2)
+    rows (start, end) to (N, M) numbers that the thresholds bound from below; tIoU if not given.
     """
     limits = np.asarray(thresholds, np.float64)
     right_SN = np.zeros((len(limits), len(found)), bool)
@@ -54,12 +63,12 @@ def match(truth: Segments, found: Segments, thresholds: Sequence[float], top: Se
         mine = groups.get(key)
         if mine is None:
             continue
-        iou = tiou_matrix(
+        iou = similarity(
             np.stack([found.start[rows], found.end[rows]], 1),
             np.stack([truth.start[mine], truth.end[mine]], 1),
         )
         for k in top:
-            best = iou[: k * len(mine)].max(axis=0, initial=-1.0)
+            best = iou[: k * len(mine)].max(axis=0, initial=-np.inf)
             reached[k][:, mine] = best[None] >= limits[:, None]
         _greedy(iou, rows, limits, right_SN)
     return Matches(right_SN, reached)

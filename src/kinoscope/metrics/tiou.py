@@ -16,7 +16,9 @@ def tiou(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end:
     """
     inter = np.maximum(np.minimum(end, other_end) - np.maximum(start, other_start), 0)
     union = (end - start) + (other_end - other_start) - inter
-    return np.divide(inter, union, out=np.zeros(np.shape(inter), np.result_type(inter, np.float32)), where=union > 0)
+    return np.divide(
+        inter, union, out=np.zeros(np.shape(inter), np.result_type(inter, np.float32)), where=union > 0
+    )
 
 
 def tiou_matrix(a_N2: np.ndarray, b_M2: np.ndarray) -> np.ndarray:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinoscope import builtin
+from kinoscope.errors import KinoscopeError
+from kinoscope.localization.evaluate import evaluate_events
+from kinoscope.localization.instants import as_instants
+from kinoscope.localization.spotting import evaluate_instants, read_spotting, starts, write_spotting
+from kinoscope.localization.thresholds import fit_thresholds
+from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.timeline import Events
+
+
+def at(*rows: tuple[float, int, float], video: str = "v") -> Events:
+    time, label, score = (np.array(column) for column in zip(*rows, strict=True))
+    return Events.of(video, np.stack([time, time], 1), label, score, ("a", "b"))
+
+
+def test_a_truth_is_found_once_and_the_tolerance_includes_its_end() -> None:
+    truth = at((1.0, 0, 1), (3.0, 0, 1))
+    result = evaluate_instants(at((1.1, 0, 0.9), (1.0, 0, 0.8), (3.3, 0, 0.7)), truth, (0.1, 0.3))
+    assert result["mAP"]["0.1"] == pytest.approx(0.5)
+    assert result["mAP"]["0.3"] == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert result["F1"] == pytest.approx({"0.1": 2 / 3, "0.3": 0.8})
+
+
+def test_classes_and_videos_are_kept_apart() -> None:
+    truth = Events.concat([at((1.0, 0, 1)), at((1.0, 1, 1), video="w")])
+    found = Events.concat([at((1.0, 1, 0.9)), at((1.0, 1, 0.8), video="w")])
+    assert evaluate_events(found, truth, "instants")["mAP"]["0.1"] == pytest.approx(0.25)
+    assert evaluate_events(truth, truth, "spotting_tight")["average_mAP"] == 1.0
+
+
+def test_thresholds_of_instants_tell_right_from_wrong() -> None:
+    found = at((1.1, 0, 0.9), (2.0, 0, 0.4), (2.0, 0, 0.3))
+    assert 0.4 < fit_thresholds(found, at((1.0, 0, 1)), 2)[0] < 0.9
+
+
+def test_starts_have_no_length() -> None:
+    found = starts(Events.of("v", [[1, 4]], [0]))
+    assert found.start_s.tolist() == found.end_s.tolist() == [1]
+
+
+def test_the_benchmarks_files_are_read_and_written(tmp_path: Path) -> None:
+    rows = [{"frame": 50, "label": "b"}, {"frame": 25, "label": "a"}]
+    table = [
+        {"video": "v", "fps": 25.0, "events": rows},
+        {"video": "w", "fps": -1, "events": [{"frame": 7, "label": "b"}]},
+    ]
+    (tmp_path / "val.json").write_text(json.dumps(table))
+    (tmp_path / "class.txt").write_text("b\na\n")
+    events, fps = read_spotting(tmp_path / "val.json")
+    assert events.label_names == ("b", "a")
+    assert events.start_s.tolist() == [2.0, 1.0, 7.0]
+    assert fps == {"v": 25.0, "w": 1.0}
+    written = write_spotting(events, fps, {"v": 100})
+    assert [row["frame"] for row in written[0]["events"]] == [25, 50]
+    assert written[0]["num_frames"] == 100
+    (tmp_path / "val.json").write_text('[{"video": "v"}]')
+    with pytest.raises(KinoscopeError, match="spotting"):
+        read_spotting(tmp_path / "val.json")
+
+
+def test_streams_as_instants() -> None:
+    file = SkeletonFile.load(builtin.resolve("builtin:precog16"))
+    assert file.segments is not None
+    first = as_instants(file, "start").segments
+    last = as_instants(file, "end").segments
+    assert first is not None
+    assert last is not None
+    np.testing.assert_array_equal(first[:, 1], file.segments[:, 1])
+    assert (last[:, 1] < np.diff(file.offset)[last[:, 0]]).all()
+    with pytest.raises(KinoscopeError, match="instants"):
+        as_instants(file, "key_event")
+
+
+def test_clips_are_set_end_to_end_with_their_key_events() -> None:
+    file = SkeletonFile.load(builtin.resolve("builtin:hdm05_11"))
+    assert file.key_event is not None
+    joined = as_instants(file, "key_event")
+    assert joined.segments is not None
+    assert len(joined.segments) == len(file)
+    assert joined.offset[-1] == file.offset[-1]
+    assert len(joined) < len(file) / 4
+    for stream in (joined[0], joined[len(joined) - 1]):
+        frames = stream.segments[:, 0]
+        assert (np.diff(frames) > 0).all()
+        assert frames[-1] < len(stream.joints)
