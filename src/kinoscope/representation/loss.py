@@ -60,18 +60,19 @@ def scl_loss(
             valid_TT = valid_TN[:, other]
             d_TT = (place[b, view][:, None] * n_B[b, 1 - view] - s_BVT[b, 1 - view][None]).abs()
             d_TT = torch.where(valid_TT == 0, torch.full_like(d_TT, 1e6), d_TT)
-            p_TT = _target(d_TT.to(q_TT.dtype), positive, variance, window)
+            p_TT = _target(d_TT, q_TT.dtype, positive, variance, window)
             divergence = torch.xlogy(p_TT, p_TT) - p_TT * (q_TT + 1e-6).log()
             total = total + (divergence * valid_TT).sum()
     return total / mask_N.sum()
 
 
-def _target(d_TT: Tensor, positive: str, variance: float, window: float) -> Tensor:
+def _target(d_TT: Tensor, dtype: torch.dtype, positive: str, variance: float, window: float) -> Tensor:
+    """Distances float32; the exponential too, as officially, but its sums are of the embeddings' precision."""
     if positive == "gauss":
-        p = torch.exp(-(d_TT**2) / (2 * variance))
+        p = torch.exp(-(d_TT**2) / (2 * variance)).to(dtype)
         p = p / p.sum(1, keepdim=True)
         return torch.where(p.isnan(), torch.zeros_like(p), p)
-    p = torch.zeros_like(d_TT)
+    p = torch.zeros_like(d_TT, dtype=dtype)
     if positive == "nn":
         nearest, index = d_TT.min(1)
         p[torch.arange(len(p)), index] = (nearest <= window).to(p.dtype)
