@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 HELP = "turn an official raw download into the layout that the recipes read"
-DATASETS = {"ego4d": "localization"}
+DATASETS = {
+    "ego4d": "localization",
+    "ntu60": "skeleton",
+    "ntu120": "skeleton",
+    "pku-mmd-1": "skeleton",
+    "pku-mmd-2": "skeleton",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

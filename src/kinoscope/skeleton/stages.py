@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.engine.files import write_json
+from kinoscope.engine.optimizers import build_optimizer
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import load_weights
 from kinoscope.skeleton.augment import apply
@@ -180,7 +181,9 @@ class LinearHead(nn.Module):
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer("mean", features_ND.mean(0) if standardise else torch.zeros(width))
-        deviation = features_ND.std(0).clamp(min=1e-6) if standardise else torch.ones(width)
+        # relative to the mean: features of an untrained encoder are tiny, which must not count as constant
+        floor = (1e-6 * features_ND.mean(0).abs()).clamp(min=1e-12)
+        deviation = torch.maximum(features_ND.std(0), floor) if standardise else torch.ones(width)
         self.register_buffer("deviation", deviation)
         self.head = nn.Linear(width, classes)
 
@@ -244,12 +247,32 @@ class LinearStage(SkeletonStage):
         result = {"protocol": "linear", **self.judged(model(self.features[1].to(run.device)).cpu())}
         flat = [c.x.reshape(len(c), -1) for c in (self.train, self.test)]
         tables = (("knn", self.features), ("knn_untrained", self.fresh), ("knn_poses", flat))
+        result["linear_untrained"] = self._linear(self.fresh)
         for name, (train, test) in tables:
             found = nearest_labels(np.asarray(train), self.train.labels, np.asarray(test))
             result[name] = percent(float(np.mean(found == self.test.labels)))
         if run.processes.first:
             write_json(run.folder / "linear.json", result)
         return result
+
+    @torch.enable_grad()
+    def _linear(self, features: Sequence[Tensor]) -> float:
+        """Top-1 of a linear layer on other features: the same rate, batch and number of steps, a cosine schedule."""
+        recipe, labels = self.recipe.linear, torch.from_numpy(self.train.labels)
+        torch.manual_seed(recipe.seed)
+        head = LinearHead(features[0], len(self.train.label_names), recipe.standardise)
+        optimizer = build_optimizer(recipe.optimizer, [{"params": list(head.parameters())}])
+        size = min(recipe.batch_size, len(labels))
+        steps = max(round(recipe.epochs * (len(labels) // size)), 1)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
+            rows = torch.randperm(len(labels))[:size]
+            optimizer.zero_grad()
+            F.cross_entropy(head(features[0][rows]), labels[rows]).backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            return percent(top_k(head(features[1]).numpy(), self.test.labels, 1))
 
 
 class FinetuneStage(SkeletonStage):
@@ -297,7 +320,7 @@ class FinetuneStage(SkeletonStage):
 
             before = json.loads(linear.read_text())
             result |= {"linear": before["top1"]}
-            result |= {key: value for key, value in before.items() if key.startswith("knn")}
+            result |= {key: value for key, value in before.items() if key.startswith(("knn", "linear_"))}
         if run.processes.first:
             table = dict(zip(self.test.names, scores.tolist(), strict=True))
             write_json(run.folder / "predictions.json", table)
