@@ -130,7 +130,7 @@ def fitted(settings: Schema, clips: int) -> Schema:
     minutes = train.minutes
     pretrain = {
         "batch_size": batch,
-        "optimizer": Optimizer(kind="adam", learning_rate=2e-3, weight_decay=1e-5),
+        "optimizer": Optimizer(kind="adam", learning_rate=1e-3, weight_decay=1e-5),
         "schedule": WarmupCosine(warmup_epochs=2),
         "minutes": None if minutes is None else minutes * train.share,
     }
