@@ -72,10 +72,11 @@ def pairwise_taus(videos: Arrays, stride: int = 1, distance: str = "sqeuclidean"
     for k, video in enumerate(strided):
         keys[k, : len(video)] = video
         square[k, : len(video)] = (video**2).sum(1)
-    flat = keys.reshape(count * longest, -1).T
+    flat = np.ascontiguousarray(keys.reshape(count * longest, -1).T)
     taus = np.full((count, count), np.nan)
     for k, video in enumerate(strided):
-        apart = square - 2 * (video @ flat).reshape(len(video), count, longest)
+        apart = (-2 * video @ flat).reshape(len(video), count, longest)
+        apart += square
         matched = apart.argmin(2).T.reshape(-1)
         taus[k] = kendall_taus(matched, np.arange(count + 1) * len(video))
         taus[k, k] = np.nan
