@@ -139,9 +139,57 @@ def score_fusion() -> Work:
     return lambda: fuse_scores(video, start, start + 5, score, external)
 
 
+def inference_with_postprocessing(name: str) -> Work:
+    """From features to the events of one video: network, decoding, suppression, seconds."""
+    from kinoscope.localization.inference import predict_items
+    from kinoscope.localization.items import Item, no_segments
+    from kinoscope.localization.settings import Decode
+
+    config = ModelConfig(**CONFIGS[name])
+    model = localizer(config).eval()
+    feats_CT = _inputs(config, 1)[0][0]
+    item = Item("video", feats_CT, *no_segments(), 30.0, 320.0, 4.0, 16.0)
+    decode = Decode(pre_nms_topk=2000, max_seg_num=200, min_score=0.001)
+    names = [str(k) for k in range(config.num_classes)]
+    return lambda: predict_items(model, config, [item], decode, names, torch.device("cpu"))
+
+
+def evaluation() -> Work:
+    """mAP and Recall@kx of 210 videos with 200 detections each, in 20 classes."""
+    import numpy as np
+
+    from kinoscope.localization.evaluate import evaluate_events
+    from kinoscope.timeline import Events
+
+    random = np.random.RandomState(0)
+
+    def events(rows: int) -> Events:
+        video = np.repeat(np.array([f"v{i}" for i in range(210)], object), rows)
+        start = random.uniform(0, 200, len(video))
+        end = start + random.uniform(1, 20, len(video))
+        label, score = random.randint(0, 20, len(video)), random.uniform(0, 1, len(video))
+        return Events(video, start, end, label, score)
+
+    truth, found = events(15), events(200)
+    return lambda: evaluate_events(found, truth, "ego4d")
+
+
+def plain_convolution() -> Work:
+    """The machine's own: a convolution of THUMOS's size, 512 to 512 channels, kernel 3, 2304 steps."""
+    weight, x_BCT = torch.randn(512, 512, 3), torch.randn(1, 512, 2304)
+    return lambda: torch.nn.functional.conv1d(x_BCT, weight, padding=1)
+
+
+def plain_product() -> Work:
+    """The machine's own: a matrix product with as many operations as `plain_convolution`."""
+    weight, x = torch.randn(512, 1536), torch.randn(1536, 2304)
+    return lambda: weight @ x
+
+
 SOE = "ego4d_slowfast_omnivore_egovlp"
 OPERATIONS = {
     "thumos_i3d/inference_network": lambda: inference("thumos_i3d"),
+    "thumos_i3d/inference_with_postprocessing": lambda: inference_with_postprocessing("thumos_i3d"),
     "thumos_i3d/train_step_batch2": lambda: train_step("thumos_i3d", 2),
     "anet_tsp/inference_network": lambda: inference("anet_tsp"),
     "anet_tsp/train_step_batch16": lambda: train_step("anet_tsp", 16),
@@ -150,7 +198,10 @@ OPERATIONS = {
     f"{SOE}/train_step_batch2": lambda: train_step(SOE, 2),
     "soft_nms/thumos_12000x20": lambda: soft_nms(12000, 20, 0.5, 200),
     "soft_nms/epic_30000x97": lambda: soft_nms(30000, 97, 0.4, 2000),
+    "evaluate_map_recall/210x200": evaluation,
     "score_fusion/210x200": score_fusion,
+    "machine/convolution_512x512x3x2304": plain_convolution,
+    "machine/product_512x1536x2304": plain_product,
 }
 
 if __name__ == "__main__":
