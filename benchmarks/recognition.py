@@ -16,6 +16,7 @@ from kinoscope.recognition.data import Entry, read_images
 from kinoscope.recognition.metrics import mean_average_precision
 from kinoscope.recognition.models import AdaFocus
 from kinoscope.recognition.models.adafocus import rollout
+from kinoscope.recognition.models.folding import folded, with_folded_perception
 from kinoscope.recognition.models.policy import DiscretePolicy
 from kinoscope.recognition.models.windows import random_corners
 from kinoscope.recognition.ppo import Memory, policy_optimizer, ppo_update, reward
@@ -36,13 +37,15 @@ def clip() -> torch.Tensor:
 def step(stage: int) -> Work:
     net, frames, label = model(), clip(), torch.tensor([3])
     set_stage_mode(net, stage)
+    eyes = with_folded_perception(net)
+    net.local_cnn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     groups = [p for group in stage_groups(net, stage) for p in group]
     optimizer = torch.optim.SGD(groups, lr=1e-4, momentum=0.9, weight_decay=1e-4)
     draws = np.random.default_rng(0)
 
     def work() -> None:
         corners = random_corners(FRAMES, 224, PATCH, draws).view(1, FRAMES, 2) if stage == 1 else None
-        loss = stage_loss(net, stage, frames, label, corners)
+        loss = stage_loss(net, stage, frames, label, corners, eyes=eyes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -53,11 +56,12 @@ def step(stage: int) -> Work:
 def stage2() -> Work:
     net, frames, label = model(), clip(), torch.tensor([3])
     set_stage_mode(net, 2)
+    eyes = with_folded_perception(net)
     adam, draws = policy_optimizer(net.policy), np.random.default_rng(0)
 
     def work() -> None:
         baseline = random_corners(FRAMES, 224, PATCH, draws).view(FRAMES, 1, 2)
-        seen = rollout(net, frames, label, baseline)
+        seen = rollout(eyes, frames, label, baseline)
         rewards = reward("random", seen.confidence, seen.baseline_confidence)
         memory = Memory(seen.states, seen.choice.actions, seen.choice.log_probabilities, rewards)
         ppo_update(net.policy, net.acting, adam, memory)
@@ -66,7 +70,7 @@ def stage2() -> Work:
 
 
 def inference() -> Work:
-    net, frames = model(), clip()
+    net, frames = with_folded_perception(model()), clip()
 
     def work() -> torch.Tensor:
         with torch.inference_mode():
@@ -76,7 +80,7 @@ def inference() -> Work:
 
 
 def global_cnn() -> Work:
-    net, images = model().global_cnn, clip()[0]
+    net, images = folded(model().global_cnn), clip()[0]
 
     def work() -> object:
         with torch.inference_mode():

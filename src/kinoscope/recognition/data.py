@@ -18,9 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recognition import sampling
-from kinoscope.recognition.augment import draws_from, train_clip, val_clip
-from kinoscope.recognition.settings import FramesData, RecognitionSettings, VideosData
+from kinoscope.recognition.augment import draws_from, to_clip, train_clip, val_clip
+from kinoscope.recognition.figures import Scene, scenes
+from kinoscope.recognition.settings import FramesData, MotionsData, RecognitionSettings, VideosData
 from kinoscope.recognition.splits import LAYOUTS, class_names, read_split
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
@@ -28,12 +30,14 @@ VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
 @dataclass(frozen=True)
 class Entry:
-    """A video: a file or a folder of frames, its number of frames where known, its classes."""
+    """A video: a file, a folder of frames or a scene to draw, its number of frames where known, its classes."""
 
     path: Path
     labels: tuple[int, ...]
     frames: int = 0
     image: str = ""
+    scene: Scene | None = None
+    figure_height: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Clip:
     frames: Tensor
     labels: tuple[int, ...]
     name: str
+    boxes: np.ndarray | None = None  # of a drawn figure [T, 4]: top, left, bottom, right, pixels
 
 
 @dataclass(frozen=True)
@@ -118,13 +123,23 @@ class Clips:
     def draw(self, index: int, generator: np.random.Generator) -> Clip:
         entry = self.entries[index]
         chosen = sampling.train_indices(count_frames(entry), self.segments, generator)
+        if entry.scene is not None:  # another place and other clutter each time
+            return self._scene(entry, chosen, generator)
         images = read_images(entry, chosen.tolist())
         return Clip(train_clip(images, self.size, draws_from(generator)), entry.labels, entry.path.name)
 
     def exact(self, index: int) -> Clip:
         entry = self.entries[index]
         chosen = sampling.val_indices(count_frames(entry), self.segments)
+        if entry.scene is not None:
+            return self._scene(entry, chosen, None)
         return Clip(val_clip(read_images(entry, chosen.tolist()), self.size), entry.labels, entry.path.name)
+
+    def _scene(self, entry: Entry, chosen: np.ndarray, generator: np.random.Generator | None) -> Clip:
+        assert entry.scene is not None
+        frames = [int(i) - 1 for i in chosen]
+        images, boxes = entry.scene.render(frames, self.size, entry.figure_height, generator)
+        return Clip(to_clip(images), entry.labels, entry.path.name, boxes)
 
 
 def collate(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
@@ -135,7 +150,9 @@ def collate(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
 def open_source(settings: RecognitionSettings) -> Source:
     """The videos that a recipe names."""
     data = settings.data
-    return _frames(data) if isinstance(data, FramesData) else _videos(data)
+    if isinstance(data, FramesData):
+        return _frames(data)
+    return _motions(data) if isinstance(data, MotionsData) else _videos(data)
 
 
 def _frames(data: FramesData) -> Source:
@@ -152,6 +169,39 @@ def _frames(data: FramesData) -> Source:
     )
     count = int(len(test) * data.partial_ratio)
     return Source(names, train, test[:count], layout.all_labels, layout.task)
+
+
+def _motions(data: MotionsData) -> Source:
+    train, test = SkeletonFile.load(data.file).split(data.test_subjects)
+    if train.label is None:
+        raise KinoscopeError("the sequences of this file carry no labels", file=data.file, field="label")
+    heights = data.figure_height
+    names = list(data.classes or train.label_names)
+    if unknown := set(names) - set(train.label_names):
+        raise KinoscopeError(
+            "the file has no such label",
+            field="data.classes",
+            value=unknown.pop(),
+            remedy=f"some of {list(train.label_names)}",
+        )
+    training, testing = (
+        _drawn(part, names, copies, heights) for part, copies in ((train, 1), (test, data.copies))
+    )
+    return Source(names, training, testing, metric="top1")
+
+
+def _drawn(file: SkeletonFile, names: list[str], copies: int, height: int) -> list[Entry]:
+    return [
+        Entry(
+            Path(f"{scene.motion.name}_{scene.seed}"),
+            (names.index(file.label_names[scene.motion.label or 0]),),
+            len(scene.motion.joints),
+            scene=scene,
+            figure_height=height,
+        )
+        for scene in scenes(file, copies)
+        if file.label_names[scene.motion.label or 0] in names
+    ]
 
 
 def _videos(data: VideosData) -> Source:

@@ -29,6 +29,17 @@ class VideosData(Settings):
     test: str | None = None  # another one; null: nothing is validated
 
 
+class MotionsData(Settings):
+    """Motions of a skeleton file, drawn as small figures in clutter: the place to look is known."""
+
+    kind: Literal["motions"] = "motions"
+    file: str = "builtin:hdm05_11"  # skeleton file of labelled sequences
+    classes: tuple[str, ...] = ()  # these labels alone; empty: all
+    test_subjects: tuple[str | int, ...] = ("mm",)  # people that are not trained on
+    figure_height: int = Field(28, ge=8)  # a standing person, pixels of a frame
+    copies: int = Field(2, ge=1)  # scenes of every test motion, each with its own place and clutter
+
+
 class AdaFocusModel(Settings):
     """AdaFocus, part 1."""
 
@@ -47,6 +58,7 @@ class AdaFocusModel(Settings):
     reward: Literal["random", "padding", "prev", "conf"] = "random"
     gamma: float = Field(0.7, ge=0, le=1)  # discount of a later reward
     policy_lr: float = Field(3e-4, gt=0)  # learning rate of PPO's Adam
+    networks: Literal["published", "small"] = "published"  # small: a few convolutions, for small data
 
 
 class V2Model(Settings):
@@ -66,6 +78,7 @@ class V2Model(Settings):
         0.1,
         5.0,
     )  # glancer, focuser, policy, classifier
+    networks: Literal["published", "small"] = "published"  # small: a few convolutions, for small data
 
 
 class UniModel(Settings):
@@ -89,7 +102,7 @@ class UniModel(Settings):
 
 
 Model = Annotated[AdaFocusModel | V2Model | UniModel, Field(discriminator="kind")]
-Data = Annotated[FramesData | VideosData, Field(discriminator="kind")]
+Data = Annotated[FramesData | VideosData | MotionsData, Field(discriminator="kind")]
 
 
 class StageSettings(TrainSettings):
@@ -132,6 +145,8 @@ class RecognitionSettings(Settings):
     local_weights: str | None = None  # torchvision ResNet-50 state dict to start from
     start: tuple[str, ...] = ()  # official checkpoints that stand for missing earlier stages
     validation_windows: Literal["centre", "random"] = "centre"  # stage 1; random: the official, noisy score
+
+    stage3_focuser: bool = False  # stage 3 tunes the focuser too (the paper); the released code does not
 
     conditional_exit: bool = False  # evaluate: thresholds from the training split, accuracy against cost
 

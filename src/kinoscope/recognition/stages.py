@@ -27,6 +27,7 @@ from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusV2, UniAdaFocus
 from kinoscope.recognition.models.adafocus import frame_loss, rollout, step_loss
 from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine, v2_loss
+from kinoscope.recognition.models.folding import with_folded_perception
 from kinoscope.recognition.models.uni_adafocus import uni_loss
 from kinoscope.recognition.models.windows import corners, random_corners
 from kinoscope.recognition.official import load_official
@@ -155,6 +156,7 @@ class AdaFocusStage(RecognitionStage):
         load_imagenet(model.global_cnn, self.recipe.global_weights)
         load_imagenet(model.local_cnn, self.recipe.local_weights)
         self._start(model)
+        self._eyes: AdaFocus | None = None
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(self._trained()))
         return model
@@ -178,13 +180,13 @@ class AdaFocusStage(RecognitionStage):
             model.load_state_dict(part, strict=not prefix)
 
     def _trained(self) -> tuple[str, ...]:
-        local = tuple(f"local_cnn.{part}" for part in ("conv1", "bn1", "layer"))
+        local = tuple(f"local_cnn.{part}" for part in ("conv1", "bn1", "layer", "features"))
         return {
             "prepare_global": ("global_cnn.",),
             "prepare_local": ("local_cnn.",),
             "stage1": (*local, "classifier."),
             "stage2": ("policy.",),
-            "stage3": ("classifier.",),
+            "stage3": (*local, "classifier.") if self.recipe.stage3_focuser else ("classifier.",),
         }[self.name]
 
     @property
@@ -192,7 +194,10 @@ class AdaFocusStage(RecognitionStage):
         return {"stage1": 1, "stage2": 2, "stage3": 3}.get(self.name, 0)
 
     def set_mode(self, model: nn.Module) -> None:
-        set_stage_mode(cast(AdaFocus, getattr(model, "module", model)), self.number)
+        net = cast(AdaFocus, getattr(model, "module", model))
+        set_stage_mode(net, self.number)
+        if self.number == 3 and self.recipe.stage3_focuser:
+            net.local_cnn.train()
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         net, train = cast(AdaFocus, model), self.settings
@@ -209,9 +214,31 @@ class AdaFocusStage(RecognitionStage):
         if self.number == 0:
             prepare: Literal["global", "local"] = "global" if self.name == "prepare_global" else "local"
             return {"loss": frame_loss(model(frames, prepare=prepare), labels)}
-        where = self._random(frames) if self.number == 1 else None
-        out = model(frames, where)
+        eyes = self.eyes(model)
+        if self.number == 1:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                _, vectors = eyes.glance(frames)
+            out = model(frames, self._random(frames), vectors_BTD=vectors)
+        elif self.recipe.stage3_focuser:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                maps, vectors = eyes.glance(frames)
+                where = self.windows(eyes, frames, maps)
+            out = model(frames, where, vectors_BTD=vectors)
+        else:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                features, _ = eyes.features(frames)
+            out = model(frames, features_BTF=features)
         return {"loss": F.nll_loss(out, labels) if out.ndim == 2 else step_loss(out, labels)}
+
+    def eyes(self, model: nn.Module) -> AdaFocus:
+        """The network with fast copies of its perception networks, of which this stage uses the frozen ones."""
+        if self._eyes is None:
+            self._eyes = with_folded_perception(cast(AdaFocus, getattr(model, "module", model)))
+        return self._eyes
+
+    def windows(self, model: AdaFocus, frames_BT3SS: Tensor, maps_BTDMM: Tensor) -> Tensor:
+        """Corners [B, T, 2] that stage 3 looks at: the policy's."""
+        return model.choose(maps_BTDMM).corners.transpose(0, 1)
 
     def _random(self, frames: Tensor) -> Tensor:
         draws = np.random.default_rng(int(torch.randint(2**31, ())))
@@ -249,7 +276,7 @@ class PolicyStage(AdaFocusStage):
         settings = cast(AdaFocusModel, self.recipe.model)
         frames, labels = (x.to(run.device) for x in batch)
         baseline = self._random(frames).transpose(0, 1) if settings.reward == "random" else None
-        seen = rollout(net, frames, labels, baseline)
+        seen = rollout(self.eyes(net), frames, labels, baseline)
         rewards = reward(settings.reward, seen.confidence, seen.baseline_confidence)
         memory = Memory(seen.states, seen.choice.actions, seen.choice.log_probabilities, rewards)
         losses = ppo_update(net.policy, net.acting, self.adam, memory, gamma=settings.gamma)

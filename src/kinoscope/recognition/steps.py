@@ -49,18 +49,22 @@ def stage_loss(
     labels_B: Tensor,
     corners_BT2: Tensor | None = None,
     pretrain_glancer: bool = True,
+    eyes: AdaFocus | None = None,
 ) -> Tensor:
-    """Loss of stage 0, 1 (with the given windows) or 3 (with the policy's)."""
+    """Loss of stage 0, 1 (with the given windows) or 3 (with the policy's).
+
+    eyes: the model with folded perception networks, for the parts that are frozen (`models/folding.py`).
+    """
     if stage == 0:
         network = model.global_cnn if pretrain_glancer else model.local_cnn
         logits = network.predict(frames_BT3SS.flatten(0, 1))
         return frame_loss(logits.unflatten(0, frames_BT3SS.shape[:2]), labels_B)
     if stage == 3:
         with torch.no_grad():
-            features, _ = model.features(frames_BT3SS, corners_BT2)
+            features, _ = (eyes or model).features(frames_BT3SS, corners_BT2)
     else:
         with torch.no_grad():
-            _, vectors = model.glance(frames_BT3SS)
+            _, vectors = (eyes or model).glance(frames_BT3SS)
         assert corners_BT2 is not None
         features = model.fuse(vectors, model.look(frames_BT3SS, corners_BT2))
     if isinstance(model.classifier, GruClassifier):

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.recognition.models.backbones import GLOBAL_WIDTH, LOCAL_WIDTH, GlobalCNN, LocalCNN
+from kinoscope.recognition.models.backbones import GLOBAL_WIDTH, GlobalCNN, LocalCNN
 from kinoscope.recognition.models.classifiers import GruClassifier, LinearClassifier
 from kinoscope.recognition.models.policy import DiscretePolicy
+from kinoscope.recognition.models.small import SmallGlobalCNN, SmallLocalCNN
 from kinoscope.recognition.models.windows import action_grid, check_patch, corners, crop
 
 
@@ -58,6 +59,7 @@ class AdaFocus(nn.Module):
         hidden_dim: int = 1024,
         dropout: float = 0.5,
         with_glancer: bool = True,
+        networks: Literal["published", "small"] = "published",
     ) -> None:
         super().__init__()
         if feature_map_channels != GLOBAL_WIDTH:
@@ -69,17 +71,18 @@ class AdaFocus(nn.Module):
         check_patch(patch_size, input_size, input_size)
         self.patch_size, self.input_size, self.glance_size = patch_size, input_size, glance_size
         self.with_glancer = with_glancer
-        self.global_cnn = GlobalCNN(classes)
-        self.local_cnn = LocalCNN(classes)
+        self.global_cnn: GlobalCNN | SmallGlobalCNN
+        self.local_cnn: LocalCNN | SmallLocalCNN
+        self.global_cnn, self.local_cnn = perception(networks, classes)
         if action_dim is not None:
             self.register_buffer("grid", action_grid(action_dim), persistent=False)
-            side = math.ceil(glance_size / 32)
+            side = math.ceil(glance_size / self.global_cnn.stride)
             self.policy, self.acting = (
-                DiscretePolicy(feature_map_channels, side, hidden_state_dim, action_dim, policy_conv)
+                DiscretePolicy(self.global_cnn.width, side, hidden_state_dim, action_dim, policy_conv)
                 for _ in range(2)
             )
             self.acting.load_state_dict(self.policy.state_dict())
-        width = LOCAL_WIDTH + (GLOBAL_WIDTH if with_glancer else 0)
+        width = self.local_cnn.width + (self.global_cnn.width if with_glancer else 0)
         self.classifier: GruClassifier | LinearClassifier = (
             GruClassifier(width, hidden_dim, classes, dropout)
             if consensus == "gru"
@@ -135,15 +138,22 @@ class AdaFocus(nn.Module):
         frames_BT3SS: Tensor,
         corners_BT2: Tensor | None = None,
         prepare: Literal["global", "local"] | None = None,
+        vectors_BTD: Tensor | None = None,
+        features_BTF: Tensor | None = None,
     ) -> Tensor:
         """Scores after every frame [B, T, C]: logits (gru), or log-probabilities of the clip [B, C] (fc).
 
-        prepare: logits [B, T, C] of the whole frames from one network alone (stage 0).
+        prepare: logits [B, T, C] of the whole frames from one network alone (stage 0). vectors, features: what a
+        frozen part has computed already (stages 1 and 3).
         """
         if prepare is not None:
             network = self.global_cnn if prepare == "global" else self.local_cnn
             return network.predict(frames_BT3SS.flatten(0, 1)).unflatten(0, frames_BT3SS.shape[:2])
-        out = self.classifier(self.features(frames_BT3SS, corners_BT2)[0])
+        if features_BTF is None and vectors_BTD is not None and corners_BT2 is not None:
+            features_BTF = self.fuse(vectors_BTD, self.look(frames_BT3SS, corners_BT2))
+        if features_BTF is None:
+            features_BTF, _ = self.features(frames_BT3SS, corners_BT2)
+        out = self.classifier(features_BTF)
         return out[0] if isinstance(out, tuple) else out
 
 
@@ -198,6 +208,15 @@ def rollout(
         x.softmax(-1).gather(-1, index).squeeze(-1) for x in (logits, baseline)
     )
     return Rollout(maps.transpose(0, 1), choice, logits, baseline, confidence, baseline_confidence)
+
+
+def perception(
+    networks: Literal["published", "small"], classes: int, dropout: float = 0.2
+) -> tuple[GlobalCNN | SmallGlobalCNN, LocalCNN | SmallLocalCNN]:
+    """The glancer and the focuser: MobileNet-V2 and ResNet-50, or the small ones."""
+    if networks == "small":
+        return SmallGlobalCNN(classes, dropout), SmallLocalCNN(classes)
+    return GlobalCNN(classes, dropout), LocalCNN(classes)
 
 
 def scan(images_NCHW: Tensor, size: int) -> Tensor:

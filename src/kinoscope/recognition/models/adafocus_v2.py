@@ -11,15 +11,17 @@ What differs from the official code:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinoscope.recognition.models.adafocus import step_loss
-from kinoscope.recognition.models.backbones import GLOBAL_WIDTH, LOCAL_WIDTH, GlobalCNN, LocalCNN
+from kinoscope.recognition.models.adafocus import perception, step_loss
+from kinoscope.recognition.models.backbones import GlobalCNN, LocalCNN
 from kinoscope.recognition.models.classifiers import PoolingClassifier
 from kinoscope.recognition.models.policy import PositionPolicy
+from kinoscope.recognition.models.small import SmallGlobalCNN, SmallLocalCNN
 from kinoscope.recognition.models.windows import check_patch, corners, crop, soft_window
 
 
@@ -55,16 +57,20 @@ class AdaFocusV2(nn.Module):
         stn_hidden_dim: int = 2048,
         classifier_dim: int = 4096,
         dropout: float = 0.2,
+        networks: Literal["published", "small"] = "published",
     ) -> None:
         super().__init__()
         check_patch(patch_size, input_size, input_size)
         self.patch_size, self.input_size, self.glance_size = patch_size, input_size, glance_size
-        self.global_cnn = GlobalCNN(classes, dropout)
-        self.local_cnn = LocalCNN(classes)
+        self.global_cnn: GlobalCNN | SmallGlobalCNN
+        self.local_cnn: LocalCNN | SmallLocalCNN
+        self.global_cnn, self.local_cnn = perception(networks, classes, dropout)
         self.local_dropout = nn.Dropout(dropout)
-        self.policy = PositionPolicy(GLOBAL_WIDTH, -(-glance_size // 32), stn_hidden_dim)
+        self.policy = PositionPolicy(
+            self.global_cnn.width, -(-glance_size // self.global_cnn.stride), stn_hidden_dim
+        )
         self.classifier = PoolingClassifier(
-            GLOBAL_WIDTH + LOCAL_WIDTH, classes, num_segments, classifier_dim, dropout
+            self.global_cnn.width + self.local_cnn.width, classes, num_segments, classifier_dim, dropout
         )
 
     def glance(self, frames_BT3SS: Tensor) -> tuple[Tensor, Tensor]:

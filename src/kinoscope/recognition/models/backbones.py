@@ -23,6 +23,7 @@ from torchvision.models.resnet import Bottleneck
 
 GLOBAL_WIDTH = 1280  # channels of GlobalCNN's last map
 LOCAL_WIDTH = 2048  # channels of LocalCNN's last map
+CACHED_IMAGES = 4  # of 224 x 224 pixels, whose maps fit into a processor's cache
 
 
 def temporal_shift(x_NCHW: Tensor, segments: int, shift_div: int = 8) -> Tensor:
@@ -68,11 +69,14 @@ class GlobalCNN(nn.Module):
     segments: frames of a clip where temporal shifts are wanted, else None.
     """
 
+    width, stride = GLOBAL_WIDTH, 32  # channels of the last map, pixels of one of its cells
+
     def __init__(
         self, classes: int, dropout: float = 0.2, segments: int | None = None, shift_div: int = 8
     ) -> None:
         super().__init__()
         self.features = mobilenet_v2().features
+        self.shifted = segments is not None
         if segments is not None:
             for block in self.features:
                 if isinstance(block, InvertedResidual) and block.use_res_connect and len(block.conv) == 4:
@@ -82,7 +86,11 @@ class GlobalCNN(nn.Module):
 
     def forward(self, images_N3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Last map [N, 1280, M, M] and its spatial mean [N, 1280]."""
-        maps = self.features(images_N3HW)
+        whole = self.shifted or self.training or torch.is_grad_enabled() or images_N3HW.device.type != "cpu"
+        if whole:
+            maps = self.features(images_N3HW)
+        else:  # a few images at a time stay in the processor's cache
+            maps = torch.cat([self.features(some) for some in images_N3HW.split(CACHED_IMAGES)])
         return maps, maps.mean((2, 3))
 
     def predict(self, images_N3HW: Tensor) -> Tensor:
@@ -92,6 +100,8 @@ class GlobalCNN(nn.Module):
 
 class LocalCNN(nn.Module):
     """ResNet-50: the focuser. `classes=None`: without a head (Something-Something)."""
+
+    width = LOCAL_WIDTH
 
     def __init__(self, classes: int | None, segments: int | None = None, shift_div: int = 8) -> None:
         super().__init__()
