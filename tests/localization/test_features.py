@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +319,26 @@ def test_one_bad_feature_file_costs_that_file(tmp_path: Path, capsys: Any) -> No
     answer = json.loads(capsys.readouterr().out)
     assert "on its side" in answer["skipped"][str(bad)]
     assert list(answer["events"]) == ["video_5"]
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos")]
+    (tmp_path / "features0" / "video_2.npy").write_bytes(b"bad")
+    found = []
+    for workers in (0, 2):
+        run, more = tmp_path / f"run{workers}", f"train.workers={workers}"
+        assert cli.main(["train", RECIPES["thumos"], *chosen, more, "--output", str(run), "--quiet"]) == 0
+        found.append((run / "predictions.json").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_two_processes_name_every_bad_video(tmp_path: Path) -> None:
+    chosen = [*TINY, *write_dataset(tmp_path, "thumos"), "--output", str(tmp_path / "run"), "--quiet"]
+    for video in (5, 6):
+        (tmp_path / "features0" / f"video_{video}.npy").write_bytes(b"bad")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "kinoscope", "train", RECIPES["thumos"], *chosen]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    listed = json.loads((tmp_path / "run" / "evaluation.json").read_text())["skipped"]
+    assert [row["video"] for row in listed] == ["video_5", "video_6"]

@@ -96,10 +96,11 @@ class LocalizationModel:
         )
 
     def _items(self, path: Path, skipped: dict[str, str]) -> Iterator[Item]:
-        if not isinstance(self.settings.data, StreamsData):
+        data = self.settings.data
+        if not isinstance(data, StreamsData):
             if (store := store_at(path)) is not None:
                 self._same_kind({"encoders": [store.encoder]})
-            yield from file_items(path, self.settings.data, self._fps())
+            yield from file_items(path, data, self._fps())
             return
         streams = SkeletonFile.load(path)
         if tuple(streams.joint_names) != tuple(self.about["joint_names"]):
@@ -115,10 +116,10 @@ class LocalizationModel:
             skipped.update(still)
             return
         standardise = Standardiser.from_dict(self.about["standardise"])
-        features = file_features(streams)
+        features = file_features(streams, data.smooth_s)
         for motion in streams:
             if motion.name not in still:
-                instants = self.settings.data.instants is not None
+                instants = data.instants is not None
                 yield stream_item(motion, standardise(features[motion.name]), instants)
 
     def _same_kind(self, about: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ class StreamsData(Settings):
     split: Literal["subject", "stream"] = "subject"  # how `train` is divided where `test` is null
     test_subjects: tuple[str | int, ...] = ()  # names or numbers; empty: the last fifth of the subjects
     max_seq_len: int | None = Field(None, ge=1)  # null: the longest stream, rounded up
+    smooth_s: float = Field(0.0, ge=0)  # places are smoothed over this long before velocities are taken
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
     noise: float = Field(0.0, ge=0)  # training streams are shifted, channel by channel, by this deviation
     instants: Literal["start", "end", "key_event"] | None = None  # points in place of segments (SnapFormer)

@@ -66,9 +66,9 @@ def evaluate_instants(found: Events, truth: Events, tolerances_s: Sequence[float
     }
 
 
-def _nearness(a_N2: np.ndarray, b_M2: np.ndarray) -> np.ndarray:
-    """(N, M) distances of the instants, negative: nearer is more."""
-    return -np.abs(a_N2[:, None, 0] - b_M2[None, :, 0])
+def _nearness(start: np.ndarray, end: np.ndarray, other: np.ndarray, other_end: np.ndarray) -> np.ndarray:
+    """Distances of instants, negative: nearer is more."""
+    return -np.abs(start - other)
 
 
 def _best_f1(right_N: np.ndarray, score_N: np.ndarray, total: int) -> float:

@@ -140,7 +140,10 @@ class LocalizationStage(Stage):
             run.device,
             self.settings.precision,
         )
-        events = Events.concat(run.processes.gather_objects([found]))
+        parts = run.processes.gather_objects([(found, dict(run.skipped))])
+        for _, skipped in parts:
+            run.skipped.update(skipped)
+        events = Events.concat([part for part, _ in parts])
         scores = self.recipe.decode.ext_score_file
         return with_video_classes(events, scores, self.source.label_names, run.skipped)
 

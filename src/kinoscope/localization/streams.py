@@ -44,7 +44,7 @@ class StreamSource:
         self.test = {m.name: m for m in test}
         self.train_ids, self.test_ids = list(self.train), list(self.test)
         self.label_names = tuple(train.label_names)
-        features = {name: f for name, f in file_features(train).items() if name in self.train}
+        features = {name: f for name, f in file_features(train, data.smooth_s).items() if name in self.train}
         if not features:
             raise KinoscopeError(
                 "there is no training stream with motion", field="data.train", value=data.train
@@ -75,7 +75,7 @@ class StreamSource:
                 skipped[name] = self.skipped[name]
                 continue
             part = self._test_file.take([index])
-            features = self.standardise(file_features(part)[part.names[0]])
+            features = self.standardise(file_features(part, self.data.smooth_s)[part.names[0]])
             yield stream_item(self.test[name], features, self.data.instants is not None)
 
     def test_truth(self) -> Events:

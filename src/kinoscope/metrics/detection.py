@@ -1,8 +1,8 @@
 """Average precision and Recall@kx of temporal detections (ActivityNet's protocol, Ego4D's recall).
 
 Reference: Caba Heilbron et al., CVPR 2015; ActionFormer specification 10. The official evaluator walks rows in
-Python; here only the predictions that overlap some ground truth of their video and class enough to matter are
-walked, and everything else is arrays. The numbers are the same.
+Python; here only the pairs of one video and class that overlap enough to matter are walked, and everything else is
+arrays. The numbers are the same.
 
 Shape suffixes: N predictions, M ground truths, S thresholds, K classes.
 """
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinoscope.metrics.tiou import tiou_matrix
+from kinoscope.metrics.tiou import tiou
 
-Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Similarity = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,54 +46,66 @@ def match(
     found: Segments,
     thresholds: Sequence[float],
     top: Sequence[int] = (),
-    similarity: Similarity = tiou_matrix,
+    similarity: Similarity = tiou,
 ) -> Matches:
     """One-to-one matching by falling score, and the ground truths that the best k*n predictions reach.
 
     A prediction takes the best free ground truth of its video and class that it overlaps by the threshold or
-    more. For Recall@kx, n is the number of ground truths of that class in that video. similarity: (N, 2) and (M, 2)
-    rows (start, end) to (N, M) numbers that the thresholds bound from below; tIoU if not given.
+    more. For Recall@kx, n is the number of ground truths of that class in that video. similarity:
+    of (start, end, other start, other end), elementwise, bounded from below by the thresholds; tIoU if not given.
     """
     limits = np.asarray(thresholds, np.float64)
-    right_SN = np.zeros((len(limits), len(found)), bool)
-    reached = {k: np.zeros((len(limits), len(truth)), bool) for k in top}
-    order = np.argsort(-found.score, kind="stable")
-    groups = _groups(truth, np.arange(len(truth)))
-    for key, rows in _groups(found, order).items():
-        mine = groups.get(key)
-        if mine is None:
-            continue
-        iou = similarity(
-            np.stack([found.start[rows], found.end[rows]], 1),
-            np.stack([truth.start[mine], truth.end[mine]], 1),
-        )
-        for k in top:
-            best = iou[: k * len(mine)].max(axis=0, initial=-np.inf)
-            reached[k][:, mine] = best[None] >= limits[:, None]
-        _greedy(iou, rows, limits, right_SN)
-    return Matches(right_SN, reached)
+    pairs = _pairs(truth, found)
+    row, other = pairs.found, pairs.truth
+    value = similarity(found.start[row], found.end[row], truth.start[other], truth.end[other])
+    reached = {}
+    for k in top:
+        among = pairs.rank < k * pairs.truths
+        best_M = np.full(len(truth), -np.inf)
+        np.maximum.at(best_M, other[among], value[among])
+        reached[k] = best_M[None] >= limits[:, None]
+    return Matches(_greedy(pairs, value, limits, (len(found), len(truth))), reached)
 
 
-def _groups(table: Segments, order: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
-    """Rows of every (video, class), in the given order."""
-    if not len(order):
-        return {}
-    video, label = table.video[order], table.label[order]
-    by = np.lexsort((label, video))
-    change = np.flatnonzero(np.diff(video[by]) | np.diff(label[by])) + 1
-    parts = np.split(by, change)
-    return {(int(video[p[0]]), int(label[p[0]])): order[np.sort(p)] for p in parts}
+@dataclass(frozen=True)
+class _Pairs:
+    """Every prediction with every ground truth of its video and class, better predictions first."""
+
+    found: np.ndarray  # row of the prediction
+    truth: np.ndarray  # row of the ground truth
+    rank: np.ndarray  # of the prediction by score, within video and class
+    truths: np.ndarray  # ground truths of that video and class
 
 
-def _greedy(iou: np.ndarray, rows: np.ndarray, limits: np.ndarray, right_SN: np.ndarray) -> None:
-    """Fills `right_SN` for the predictions `rows` (by falling score) of one video and class."""
-    useful = np.flatnonzero(iou.max(axis=1) >= limits.min())
-    taken_SM = np.zeros((len(limits), iou.shape[1]), bool)
-    for i in useful:
-        for j in np.argsort(-iou[i], kind="stable"):
-            hit = ~right_SN[:, rows[i]] & ~taken_SM[:, j] & (iou[i, j] >= limits)
-            taken_SM[hit, j] = True
-            right_SN[hit, rows[i]] = True
+def _pairs(truth: Segments, found: Segments) -> _Pairs:
+    labels = np.concatenate([truth.label, found.label])
+    span = int(labels.max(initial=0)) - int(labels.min(initial=0)) + 1
+    true_key, found_key = truth.video * span + truth.label, found.video * span + found.label
+    rows = np.lexsort((-found.score, found_key))
+    keys, truth_rows = found_key[rows], np.argsort(true_key, kind="stable")
+    sorted_true = true_key[truth_rows]
+    first = np.searchsorted(sorted_true, keys)
+    truths = np.searchsorted(sorted_true, keys, side="right") - first
+    rank = np.arange(len(rows)) - np.searchsorted(keys, keys)
+    pair = np.repeat(np.arange(len(rows)), truths)
+    offset = np.arange(len(pair)) - np.repeat(np.cumsum(truths) - truths, truths)
+    return _Pairs(rows[pair], truth_rows[first[pair] + offset], rank[pair], truths[pair])
+
+
+def _greedy(pairs: _Pairs, value: np.ndarray, limits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(S, N) one-to-one matches; the sets of thresholds at which a row is matched are bits of a number."""
+    useful = np.flatnonzero(value >= limits.min())
+    order = useful[np.lexsort((-value[useful], pairs.rank[useful], pairs.found[useful]))]
+    order = order[np.argsort(pairs.rank[order], kind="stable")]
+    bits = (value[order, None] >= limits) @ (1 << np.arange(len(limits)))
+    right, taken = [0] * shape[0], [0] * shape[1]
+    for row, other, hit in zip(
+        pairs.found[order].tolist(), pairs.truth[order].tolist(), bits.tolist(), strict=True
+    ):
+        new = hit & ~right[row] & ~taken[other]
+        right[row] |= new
+        taken[other] |= new
+    return (np.array(right, np.int64)[None] >> np.arange(len(limits))[:, None] & 1).astype(bool)
 
 
 def interpolated_ap(right_N: np.ndarray, total: int) -> float:

@@ -13,10 +13,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kinoscope.nn.local_attention import local_attention
+from kinoscope.nn.local_attention import attend, local_attention
 from kinoscope.nn.rotary import rotary
 from kinoscope.nn.temporal_conv import MaskedConv, Pointwise
 
@@ -79,7 +78,7 @@ class ConvAttention(nn.Module):
             )
         else:
             q, k, v = (split_heads(x, self.heads) for x in (q_BTC, k_BTC, v_BTC))
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=out_mask_BT[:, None, None, :])
+            out = attend(q, k, v, out_mask_BT[:, None, None, :])
             out_BTC = out.transpose(1, 2).flatten(2)
         return self.dropout(self.proj(out_BTC)) * out_mask_BT.unsqueeze(-1), out_mask_BT
 
@@ -119,10 +118,10 @@ class PlainAttention(nn.Module):
         if self.kv_heads != self.heads:
             k, v = (x.repeat_interleave(self.heads // self.kv_heads, dim=1) for x in (k, v))
         key_mask = mask_BT[:, None, None, :]
-        if self.fused:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
+        if self.fused or torch.compiler.is_exporting():
+            out = attend(q, k, v, key_mask)
         else:
             with sdpa_kernel(SDPBackend.MATH):
-                out = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
+                out = attend(q, k, v, key_mask)
         out_BTC = self.dropout(self.proj(out.transpose(1, 2).flatten(2)))
         return out_BTC * mask_BT.unsqueeze(-1), mask_BT
