@@ -13,9 +13,10 @@ from torch import nn
 
 from kinoscope import builtin, encoders
 from kinoscope.encoders import Encoder, Preparation, Sampling, lite0
-from kinoscope.encoders.extract import ahead, batched, features_of
+from kinoscope.encoders.extract import features_of
 from kinoscope.encoders.sampling import slide
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.ahead import ahead, batched
 from kinoscope.media.video import VideoReader
 
 PREPARATION = Preparation(32, (24, 32), (0.5,) * 3, (0.25,) * 3)

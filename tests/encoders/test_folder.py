@@ -15,9 +15,10 @@ from kinoscope import builtin
 from kinoscope.cli import main
 from kinoscope.cli.extract import read_shard
 from kinoscope.encoders import Encoder, Preparation, Sampling
-from kinoscope.encoders.folder import extract_all, named_videos
+from kinoscope.encoders.folder import extract_all
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.store import FeatureStore
+from kinoscope.media.video_files import named_videos
 from kinoscope.timeline import TimeAxis
 
 SAMPLING = Sampling(window=4, stride=4, fps=20)

@@ -25,7 +25,9 @@ COMMANDS = (
     "evaluate",
     "predict",
     "extract",
+    "pose",
     "convert",
+    "export",
     "report",
 )
 

@@ -41,8 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Any:
     from kinoscope import encoders
-    from kinoscope.encoders.folder import extract_all, named_videos
+    from kinoscope.encoders.folder import extract_all
     from kinoscope.errors import KinoscopeError
+    from kinoscope.media.video_files import named_videos
 
     videos = named_videos(options.inputs)
     shard = read_shard(options.shard)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +15,6 @@ from kinoscope.encoders.sampling import Sampling
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.store import FeatureStore, StoreWriter
 from kinoscope.media.video import VideoReader
-
-SUFFIXES = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".ts",
-    ".mts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".gif",
-)
 
 
 @dataclass
@@ -49,34 +33,6 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         rate = self.frames / self.seconds if self.seconds else 0.0
         return {**vars(self), "frames_per_s": round(rate, 2)}
-
-
-def named_videos(inputs: Sequence[str | Path]) -> dict[str, Path]:
-    """Name in the store -> file. A file is named by its stem, a file below a given folder by its path in there.
-
-    Raises KinoscopeError for an input that is not there, a folder without videos, and two videos of one name.
-    """
-    found: dict[str, Path] = {}
-    for given in map(Path, inputs):
-        if given.is_dir():
-            files = sorted(
-                path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-            )
-            if not files:
-                raise KinoscopeError("there is no video in this folder", file=given)
-            pairs = [(path.relative_to(given).with_suffix("").as_posix(), path) for path in files]
-        else:
-            pairs = [(given.stem, given)]
-        for name, path in pairs:
-            if found.get(name, path) != path:
-                raise KinoscopeError(
-                    f"this video would have the same name as {found[name]}",
-                    file=path,
-                    value=name,
-                    remedy="rename one of them, or give the folder that holds both",
-                )
-            found[name] = path
-    return found
 
 
 def extract_all(

@@ -315,6 +315,7 @@ class SkeletonFile:
             parts = [np.insert(segments[segments[:, 0] == i][:, 1:], 0, k, 1) for k, i in enumerate(items)]
             segments = np.concatenate(parts)
         pick = lambda rows: None if rows is None else rows[items]  # noqa: E731
+        shape = self.joints.shape[:1]  # of an array with a row a frame
         return replace(
             self,
             joints=self.joints[frames],
@@ -326,7 +327,10 @@ class SkeletonFile:
             confidence=None if self.confidence is None else self.confidence[frames],
             key_event=pick(self.key_event),
             source=tuple(self.names[i] for i in items),
-            extra={n: v[items] if v.shape[:1] == (len(self),) else v for n, v in self.extra.items()},
+            extra={
+                n: v[items] if v.shape[:1] == (len(self),) else v[frames] if v.shape[:1] == shape else v
+                for n, v in self.extra.items()
+            },
         )
 
     def subjects(self) -> list[str]:
