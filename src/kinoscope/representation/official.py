@@ -103,8 +103,13 @@ def classes_of(cfg: Mapping[str, Any]) -> int:
     return int(cfg["EVAL"].get("CLASS_NUM", 99)) if dataset == "finegym" else PHASES[dataset]
 
 
-def build_model(cfg: Mapping[str, Any], layers: int | None = None) -> FrameEncoder:
-    """The network of an official configuration; `layers` overrides its number of encoder layers."""
+def build_model(
+    cfg: Mapping[str, Any], layers: int | None = None, channels_last: bool = True
+) -> FrameEncoder:
+    """The network of an official configuration; `layers` overrides its number of encoder layers.
+
+    channels_last: the fast memory layout instead of the official one.
+    """
     model, base, embedder = cfg["MODEL"], cfg["MODEL"]["BASE_MODEL"], cfg["MODEL"]["EMBEDDER_MODEL"]
     kind = model["EMBEDDER_TYPE"]
     if kind not in ("transformer", "conv", "vanilla"):
@@ -133,6 +138,7 @@ def build_model(cfg: Mapping[str, Any], layers: int | None = None) -> FrameEncod
         l2_normalize=model["L2_NORMALIZE"],
         projection=model.get("PROJECTION_SIZE", 128) if model["PROJECTION"] else None,
         classes=classes_of(cfg) if cfg["TRAINING_ALGO"] == "classification" else None,
+        channels_last=channels_last,
     )
 
 

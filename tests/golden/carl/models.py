@@ -25,15 +25,16 @@ def known(settings: dict, *names: str) -> None:
         raise ValueError(f"unknown hyper-parameters {sorted(unknown)}")
 
 
-def model_of(case: Case) -> FrameEncoder:
-    model = official.build_model(case.hyperparameters["cfg"])
+def model_of(case: Case, channels_last: bool = False) -> FrameEncoder:
+    """The network with its weights; training compares sums of float32, so the layout is the official one."""
+    model = official.build_model(case.hyperparameters["cfg"], channels_last=channels_last)
     official.load_state(model, {name: torch.as_tensor(value) for name, value in case.weights().items()})
     return model
 
 
 def forward(case: Case) -> Outputs:
     known(case.hyperparameters, "cfg", "num_frames", "calls")
-    model = model_of(case).eval()
+    model = model_of(case, channels_last=True).eval()
     video = torch.as_tensor(case.inputs["video"])
     masks = case.inputs.get("video_masks")
     out: Outputs = {}

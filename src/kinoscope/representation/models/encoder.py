@@ -27,7 +27,8 @@ class FrameEncoder(nn.Module):
     `trunk_frozen`. frames_per_pass: frames (of all clips together) that run through trunk and tail in one pass;
     in training the tail's batch norms see one pass at a time, so that it is part of the numerics; None: all.
     projection: hidden width of the head behind the embedding in training, None for no head.
-    classes: width of the supervised classifier, None for none.
+    classes: width of the supervised classifier, None for none. channels_last: images in the memory layout that is
+    fast; sums then run in another order than officially, which a chaotic float32 training shows.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class FrameEncoder(nn.Module):
         use_tail: bool = True,
         frames_per_pass: int | None = 40,
         dropout: float = 0.1,
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.trunk, self.tail, self.embedder = trunk, tail, embedder
+        self.channels_last = channels_last
         self.l2_normalize, self.trunk_frozen = l2_normalize, trunk_frozen
         self.use_tail, self.frames_per_pass = use_tail, frames_per_pass
         if projection is not None:
@@ -66,7 +69,7 @@ class FrameEncoder(nn.Module):
 
     def trunk_features(self, frames: Tensor) -> Tensor:
         """What the trunk makes of frames (N, 3, H, W): (N, C, h, w); without gradient where it is frozen."""
-        if frames.ndim == 4:
+        if frames.ndim == 4 and self.channels_last:
             frames = frames.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.trunk_frozen):
             return self.trunk(frames)
@@ -126,6 +129,7 @@ def build_encoder(
     l2_normalize: bool = True,
     projection: int | None = 128,
     classes: int | None = None,
+    channels_last: bool = True,
 ) -> FrameEncoder:
     """The official networks over ResNet-50: `transformer`, `conv` or `vanilla`.
 
@@ -155,7 +159,9 @@ def build_encoder(
         use_tail=kind != "conv",
         frames_per_pass=frames_per_pass if kind == "transformer" else None,
         dropout=dropout,
+        channels_last=channels_last,
     )
-    trunk.to(memory_format=torch.channels_last)
-    tail.to(memory_format=torch.channels_last)
+    if channels_last:
+        trunk.to(memory_format=torch.channels_last)
+        tail.to(memory_format=torch.channels_last)
     return encoder
