@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization.export import Graph, traced
 from kinoscope.localization.models import ModelConfig, localizer, padded_length, windowed_forward
 
 SMALL = {
@@ -105,6 +106,15 @@ class ModelChecks:
         model = random_model(self.config)
         x, mask = padded([torch.randn(12, 500)], 512)
         assert_equal(windowed_forward(model, self.config, x, mask, window=64), model(x, mask))
+
+    def test_export(self):
+        model, config = Graph(random_model(self.config)), self.config
+        module = traced(model, config, 32).module()
+        for length in (8, 44, 64):
+            inputs = padded([torch.randn(12, length - 5)], length)
+            with torch.no_grad():
+                pairs = zip(model(*inputs), module(*inputs), strict=True)
+            assert all(torch.allclose(own, other, atol=1e-5) for own, other in pairs)
 
 
 class TestActionFormer(ModelChecks):

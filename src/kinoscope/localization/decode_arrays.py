@@ -65,9 +65,9 @@ def decode_arrays(
 ) -> Decoded:
     """Events of one video from the graph's outputs by name.
 
-    steps: real steps, the length before padding; fps: frames a second of the video; feat_stride, feat_num_frames: frames
-    between features and under one, where a video's differ from the exported ones; decode: settings of the recipe's
-    `decode:` section in place of the exported ones.
+    steps: real steps, the length before padding; fps: frames a second of the video; feat_stride, feat_num_frames:
+    frames between features and under one, where a video's differ from the exported ones; decode: settings of the
+    recipe's `decode:` section in place of the exported ones.
     """
     settings = {**about["decode"], **decode}
     axis = about["axis"]
@@ -126,7 +126,9 @@ def _level(
     segments = np.stack([t - offset[:, 0], t + offset[:, 1]], 1)
     columns = [segments, flat[index], label]
     if f"distributions_{level}" in outputs:
-        columns.append(_spread(outputs[f"distributions_{level}"][0][point], offsets_T2[point]) * np.float32(stride))
+        columns.append(
+            _spread(outputs[f"distributions_{level}"][0][point], offsets_T2[point]) * np.float32(stride)
+        )
     keep = segments[:, 1] - segments[:, 0] > settings["duration_thresh"]
     return [column[keep] for column in columns]
 

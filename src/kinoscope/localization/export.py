@@ -84,14 +84,18 @@ def longest_input(config: ModelConfig) -> int:
     return longest // unit * unit
 
 
-def export(model: LocalizationModel, folder: Path, kinds: Sequence[str] = ("onnx", "torch")) -> dict[str, Any]:
+def export(
+    model: LocalizationModel, folder: Path, kinds: Sequence[str] = ("onnx", "torch")
+) -> dict[str, Any]:
     """Writes `graph.json` and the graphs into `folder` once each equals the network at three lengths.
 
     Returns {"folder", "files", "deviation": {kind: {length: largest difference}}}. Raises KinoscopeError where a graph
     deviates by more than TOLERANCE, or where onnx or onnxruntime is not installed.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "graph.json").is_file():
-        raise KinoscopeError("this folder holds other things", file=folder, remedy="give --output a new folder")
+        raise KinoscopeError(
+            "this folder holds other things", file=folder, remedy="give --output a new folder"
+        )
     network, about = Graph(model.network.cpu().eval()), description(model)
     lengths = check_lengths(model.config)
     result: dict[str, Any] = {"folder": str(folder), "files": ["graph.json"], "deviation": {}}
@@ -111,7 +115,10 @@ def export(model: LocalizationModel, folder: Path, kinds: Sequence[str] = ("onnx
 
 def check_lengths(config: ModelConfig) -> tuple[int, int, int]:
     """A short, a middling and the longest input of interest; the middling one is traced."""
-    unit, longest = config.scale_factor ** config.backbone_arch[2], min(longest_input(config), config.max_seq_len)
+    unit, longest = (
+        config.scale_factor ** config.backbone_arch[2],
+        min(longest_input(config), config.max_seq_len),
+    )
     middle = max(longest // unit // 3, 2) * unit
     return 2 * unit, middle, max(longest, middle + unit)
 
@@ -150,7 +157,10 @@ def to_onnx(program: Any, path: Path, names: Sequence[str]) -> Callable[[np.ndar
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise KinoscopeError(
-            f"{error.name} is not installed", field="--format", value="onnx", remedy="pip install 'kinoscope[export]'"
+            f"{error.name} is not installed",
+            field="--format",
+            value="onnx",
+            remedy="pip install 'kinoscope[export]'",
         ) from error
     graph = torch.onnx.export(program, dynamo=True, output_names=list(names), verbose=False)
     assert graph is not None

@@ -34,17 +34,21 @@ def local_attention(
     comes out at masked queries has no meaning; mask it.
     """
     batch, length, width = q_BTD.shape
-    block = min(BLOCK, length)
-    blocks = -(-length // block)
+    if (
+        torch.compiler.is_exporting()
+    ):  # the graph must hold for any length, and one block is a special case to it
+        block, blocks = BLOCK, length // BLOCK + 2
+    else:
+        block = min(BLOCK, length)
+        blocks = -(-length // block)
     span, spare = block + 2 * reach, blocks * block - length
     q_NHQd = _split_heads(F.pad(q_BTD, (0, 0, 0, spare)).reshape(batch * blocks, block, width), heads)
     k_NHSd, v_NHSd = (
         _split_heads(_slabs(F.pad(x, (0, 0, reach, reach + spare)), span, block), heads)
         for x in (k_BTD, v_BTD)
     )
-    mask_NS = (
-        F.pad(mask_BT, (reach, reach + spare)).unfold(1, span, block).reshape(batch * blocks, 1, 1, span)
-    )
+    mask_NS = _slabs(F.pad(mask_BT, (reach, reach + spare)).unsqueeze(-1), span, block)
+    mask_NS = mask_NS.reshape(batch * blocks, 1, 1, span)
     offset_QS = torch.arange(span, device=q_BTD.device) - torch.arange(block, device=q_BTD.device)[:, None]
     band_QS = (offset_QS >= 0) & (offset_QS <= 2 * reach)
     score_NHQS = torch.zeros((), dtype=q_BTD.dtype, device=q_BTD.device).masked_fill(
@@ -52,8 +56,21 @@ def local_attention(
     )
     if bias_HO is not None:
         score_NHQS = score_NHQS + bias_HO[:, offset_QS.clamp(0, 2 * reach)].to(q_BTD.dtype)
-    out_NHQd = F.scaled_dot_product_attention(q_NHQd, k_NHSd, v_NHSd, attn_mask=score_NHQS)
+    out_NHQd = attend(q_NHQd, k_NHSd, v_NHSd, score_NHQS)
     return out_NHQd.transpose(1, 2).reshape(batch, blocks * block, width)[:, :length]
+
+
+def attend(q_NHQd: Tensor, k_NHSd: Tensor, v_NHSd: Tensor, mask: Tensor) -> Tensor:
+    """`scaled_dot_product_attention` with a boolean mask or one that is added.
+
+    Exported graphs get its products one by one: they would fix the memory layout of a fused kernel, which other
+    runtimes do not share.
+    """
+    if not torch.compiler.is_exporting():
+        return F.scaled_dot_product_attention(q_NHQd, k_NHSd, v_NHSd, attn_mask=mask)
+    score_NHQS = q_NHQd @ k_NHSd.transpose(-1, -2) * q_NHQd.shape[-1] ** -0.5
+    masked = score_NHQS.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score_NHQS + mask
+    return masked.softmax(-1) @ v_NHSd
 
 
 def _split_heads(x_NTD: Tensor, heads: int) -> Tensor:
@@ -66,6 +83,9 @@ def _slabs(x_BTD: Tensor, span: int, block: int) -> Tensor:
     if x_BTD.requires_grad and span <= 2 * block:
         slabs: Tensor = _Slabs.apply(x_BTD, span, block)
         return slabs
+    if torch.compiler.is_exporting():  # a gather: ONNX has no sliding windows
+        starts_N1 = torch.arange((x_BTD.shape[1] - span) // block + 1, device=x_BTD.device)[:, None] * block
+        return x_BTD[:, starts_N1 + torch.arange(span, device=x_BTD.device)].flatten(0, 1)
     return x_BTD.unfold(1, span, block).transpose(2, 3).flatten(0, 1)
 
 
