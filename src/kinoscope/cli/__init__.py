@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kinoscope.errors import KinoscopeError
+from kinoscope.errors import Interrupted, KinoscopeError
 
 COMMANDS = (
     "demo",
@@ -50,13 +50,15 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit status."""
+def main(argv: Sequence[str] | None = None, interrupts: bool = False) -> int:
+    """Runs one command; its exit status. interrupts: a run that was asked to stop raises Interrupted."""
     options = parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         result = options.run(options)
     except KinoscopeError as error:
+        if interrupts and isinstance(error, Interrupted):
+            raise
         print(f"kinoscope: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:

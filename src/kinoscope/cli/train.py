@@ -18,6 +18,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the run folder (default: runs/RECIPE/TIME)"
     )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        metavar="KEY=VALUE",
+        help="submit the run as a job: partition=gpu, nodes=2, gpus_per_node=8, time=600 (minutes), ...; "
+        "cluster=local: on this machine, in the background",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
 
 
@@ -33,6 +40,8 @@ def run(options: argparse.Namespace) -> Any:
         )
     settings = load_recipe(options.recipe, options.overrides)
     folder = options.output or new_folder(options.recipe)
+    if options.slurm:
+        return _submitted(options, folder)
     stages = room(settings.task, "stages").stages(settings)
     final = train_stages(
         stages, folder, to_yaml(settings), resume=options.resume, only=options.stage, quiet=options.quiet
@@ -43,3 +52,14 @@ def run(options: argparse.Namespace) -> Any:
             if isinstance(value, int | float):
                 print(f"{name}: {value:.4f}")
     return {"run": str(folder), **final}
+
+
+def _submitted(options: argparse.Namespace, folder: Path) -> Any:
+    from kinoscope.engine.cluster import submit
+
+    more = ["--quiet"] if options.quiet else []
+    if options.stage:
+        more += ["--stage", options.stage]
+    job = submit([options.recipe, *options.overrides, *more], folder, options.slurm)
+    print(f"job {job.job_id}, run folder: {folder}, its output: {job.paths.stderr}", file=sys.stderr)
+    return {"run": str(folder), "job": job.job_id}

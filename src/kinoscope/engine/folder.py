@@ -93,6 +93,7 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),  # that train together
         "packages": versions,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }

@@ -29,6 +29,8 @@ from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import load_weights, save_weights
 from kinoscope.errors import Interrupted, KinoscopeError
 
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # a run that gets one of them saves and stops
+
 
 class Trainer:
     """Trains `stage` in the run folder `folder`; `recipe` is the resolved text kept with the weights."""
@@ -96,7 +98,7 @@ class Trainer:
     # -- the loop -------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, Any]:
-        """Runs to the end of the schedule; the final metrics. Raises Interrupted on SIGTERM or SIGUSR1."""
+        """Runs to the end of the schedule; the final metrics. Raises Interrupted on SIGTERM, SIGUSR1 or SIGUSR2."""
         self._set_up()
         position = self.run.position
         quiet = self.quiet or not self.processes.first
@@ -296,13 +298,13 @@ class Trainer:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGUSR1 ask the loop to save and stop after the step in hand."""
+        """The signals that ask the loop to save and stop after the step in hand; submitit's is SIGUSR2."""
 
         def ask(number: int, frame: object) -> None:
             self.stop_signal = number
 
         try:
-            before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR1)}
+            before = {number: signal.signal(number, ask) for number in STOPPING}
         except ValueError:  # not the main thread: signals are somebody else's
             before = {}
         try:
