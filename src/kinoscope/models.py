@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from kinoscope.engine.weights import find_weights, load_weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.from_video import VideoModel
 from kinoscope.recipe import merged, parse_override, validate
 from kinoscope.tasks import load_recipe, room
 
 OFFICIAL = (".pth", ".pt", ".tar", ".ckpt", ".pyth")
 
 
-def load(model: str | Path, recipe: str | None = None, overrides: tuple[str, ...] = ()) -> Any:
-    """A model ready to `predict(input)`.
+def load(
+    model: str | Path,
+    recipe: str | None = None,
+    overrides: tuple[str, ...] = (),
+    encoder_weights: str | Path | None = None,
+) -> VideoModel:
+    """A model ready to `predict(input)`; whatever it was trained on, the input may be a video.
 
     model: run folder, weights folder, or official checkpoint; `recipe` (a published name or a file) is needed
     for the last, since official files do not say what they are. `overrides` change settings (`a.b=c`) that do
-    not belong to the weights, decoding above all. Raises KinoscopeError where nothing loadable is there.
+    not belong to the weights, decoding above all. `encoder_weights` is the weights file of the encoder behind a model
+    of features, where no package brings it. Raises KinoscopeError where nothing loadable is there.
     """
     path = Path(model)
     if not path.exists():
@@ -35,7 +41,7 @@ def load(model: str | Path, recipe: str | None = None, overrides: tuple[str, ...
                 remedy="add --recipe NAME; `kinoscope recipes` lists the names",
             )
         settings = load_recipe(recipe, overrides)
-        return room(settings.task, "predict").load_official(path, settings)
+        return VideoModel(room(settings.task, "predict").load_official(path, settings), encoder_weights)
     if path.is_file():
         raise KinoscopeError(
             "this file is no model", file=path, remedy="give a folder, or one of " + " ".join(OFFICIAL)
@@ -45,4 +51,4 @@ def load(model: str | Path, recipe: str | None = None, overrides: tuple[str, ...
     for override in overrides:
         values = merged(values, parse_override(override))
     settings = validate(room(values["task"], "settings").Schema, values, weights.folder / "recipe.yaml")
-    return room(settings.task, "predict").load(weights, settings)
+    return VideoModel(room(settings.task, "predict").load(weights, settings), encoder_weights)

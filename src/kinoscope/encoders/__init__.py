@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from kinoscope.encoders.encoder import Encoder, Preparation
 from kinoscope.encoders.sampling import PRESETS, Sampling
+from kinoscope.encoders.weights import FROM_FILE, PUBLISHED
 from kinoscope.errors import KinoscopeError
 
-__all__ = ["PRESETS", "Encoder", "Preparation", "Sampling", "create", "takes_clips"]
+__all__ = ["PRESETS", "Encoder", "Preparation", "Sampling", "create", "from_identity", "takes_clips"]
 
 
 def create(name: str, weights: str | Path | None = None, *, window: int = 16, device: str = "cpu") -> Encoder:
@@ -31,6 +33,36 @@ def create(name: str, weights: str | Path | None = None, *, window: int = 16, de
     if library == "torchvision":
         return torchvision_models.create(bare, weights, window=window, device=device)
     return timm_models.create(bare, weights, device=device)
+
+
+def from_identity(
+    identity: dict[str, Any], weights: str | Path | None = None, *, device: str = "cpu"
+) -> tuple[Encoder, Sampling]:
+    """The encoder and the sampling that made features, from what a store or a model says of them.
+
+    weights: the file of its weights, needed where they came from a file. Raises KinoscopeError where it cannot be made
+    here, or the weights are others.
+    """
+    sampling = Sampling.model_validate(identity["sampling"])
+    made = str(identity["weights"])
+    if weights is None and made.startswith(FROM_FILE):
+        raise KinoscopeError(
+            f"the features are of {identity['name']} with weights from a file",
+            field="encoder",
+            value=made,
+            remedy="name that file with --encoder-weights FILE",
+        )
+    source = PUBLISHED if weights is None else weights
+    encoder = create(identity["name"], source, window=sampling.window, device=device)
+    wanted = {key: value for key, value in identity.items() if key != "sampling"}
+    if encoder.identity != wanted:
+        raise KinoscopeError(
+            f"the features are of {wanted}",
+            field="encoder",
+            value=encoder.identity,
+            remedy="give the same weights",
+        )
+    return encoder, sampling
 
 
 def takes_clips(name: str) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from kinoscope.errors import KinoscopeError
 
 PUBLISHED = "published"  # in place of a file: what torchvision or timm download
+FROM_FILE = "sha256:"  # begins the origin of weights that came from a file
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "model.", "backbone.")
 
@@ -79,4 +80,4 @@ def load_file_into(network: nn.Module, path: str | Path, head: tuple[str, ...]) 
             remedy="name the encoder that the file belongs to",
         )
     network.load_state_dict(given, strict=False)
-    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return FROM_FILE + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,109 @@
+"""A copy of a video with what was predicted written into the picture: the text that holds, and a bar of all of it."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinoscope.errors import KinoscopeError
+from kinoscope.media.video import VideoReader
+from kinoscope.timeline.captions import Caption
+
+TIME_BASE = Fraction(1, 90000)
+BAR, MARGIN = 10, 4  # pixels
+SHOWN = 4  # texts at once
+CODECS = (("libx264", {"crf": "23", "preset": "veryfast"}), ("mpeg4", {"qscale": "4"}))
+
+
+def write_annotated(path: str | Path, captions: Sequence[Caption], target: Path) -> Path:
+    """Writes the copy to `target` (.mp4, without sound), every frame at its own time; the path.
+
+    Raises KinoscopeError where the video cannot be read or the copy cannot be written.
+    """
+    import av
+
+    codec, options = next((name, opts) for name, opts in CODECS if name in av.codecs_available)
+    partial = target.with_name(target.name + ".partial.mp4")
+    with VideoReader(path) as video:
+        height, width = (side - side % 2 or 2 for side in video.size)
+        duration = video.info.duration_s or max((caption.end_s for caption in captions), default=0.0)
+        bar = bar_of(captions, duration, width)
+        try:
+            with av.open(str(partial), "w", format="mp4") as container:
+                rate = Fraction(video.info.fps).limit_denominator(1001)
+                stream: Any = container.add_stream(codec, rate=rate, options=options)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                stream.codec_context.time_base = TIME_BASE
+                for picture in video.all():
+                    image = np.ascontiguousarray(picture.image[:height, :width])
+                    draw(image, captions, picture.time_s, bar, duration)
+                    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                    frame.pts, frame.time_base = round(picture.time_s / TIME_BASE), TIME_BASE
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+        except (av.FFmpegError, OSError) as error:
+            partial.unlink(missing_ok=True)
+            raise KinoscopeError(
+                "the annotated copy cannot be written", file=target, value=str(error)[:160]
+            ) from error
+    partial.replace(target)
+    return target
+
+
+def draw(
+    image: np.ndarray, captions: Sequence[Caption], time_s: float, bar: np.ndarray, duration_s: float
+) -> None:
+    """Into `image` (H, W, 3): texts that hold at `time_s` above, the bar with the place in it below."""
+    holding = [c for c in captions if c.start_s <= time_s < max(c.end_s, c.start_s + 0.5)]
+    top = MARGIN
+    for caption in sorted(holding, key=lambda c: -c.score)[:SHOWN]:
+        box = text_box(
+            f"{caption.text} {caption.score:.2f}", max(12, image.shape[0] // 20), colour(caption.text)
+        )
+        height, width = min(box.shape[0], image.shape[0] - top), min(box.shape[1], image.shape[1] - MARGIN)
+        if height <= 0 or width <= 0:
+            break
+        image[top : top + height, MARGIN : MARGIN + width] = box[:height, :width]
+        top += height + MARGIN
+    if len(bar) <= image.shape[0]:
+        image[-len(bar) :] = bar
+        at = min(int(time_s / duration_s * image.shape[1]) if duration_s else 0, image.shape[1] - 1)
+        image[-len(bar) :, max(at - 1, 0) : at + 1] = 255
+
+
+def bar_of(captions: Sequence[Caption], duration_s: float, width: int) -> np.ndarray:
+    """(BAR, width, 3): the whole video from left to right, in the colours of its captions; the surest lie on top."""
+    bar = np.full((BAR, width, 3), 40, np.uint8)
+    for caption in sorted(captions, key=lambda c: c.score):
+        if duration_s > 0:
+            first, last = (int(time / duration_s * width) for time in (caption.start_s, caption.end_s))
+            bar[:, first : max(last, first + 1)] = colour(caption.text)
+    return bar
+
+
+@cache
+def colour(text: str) -> tuple[int, int, int]:
+    """A colour for a label: the same in every video."""
+    import zlib
+
+    hue = zlib.crc32(text.encode()) % 360 / 360
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.45, 0.7)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+@cache
+def text_box(text: str, size: int, ground: tuple[int, int, int]) -> np.ndarray:
+    """(h, w, 3) white text on a ground."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = font.getbbox(text)
+    image = Image.new("RGB", (round(right - left) + 2 * MARGIN, round(bottom - top) + 2 * MARGIN), ground)
+    ImageDraw.Draw(image).text((MARGIN - left, MARGIN - top), text, "white", font)
+    return np.asarray(image)
