@@ -26,6 +26,7 @@ COMMANDS = (
     "predict",
     "extract",
     "pose",
+    "watch",
     "convert",
     "export",
     "report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield group
 
 
-def ahead(items: Iterable[T], depth: int = AHEAD) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = AHEAD) -> Generator[T]:
     """The same items, made in a thread that is up to `depth` items in front; its errors are raised here."""
     ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()

@@ -56,14 +56,19 @@ class Frames:
 class VideoReader:
     """Pictures of one video, decoded as they are asked for. Use it in `with`.
 
-    short_side scales the picture so that its shorter side has so many pixels; size is (height, width) instead.
-    Raises KinoscopeError for a file without a frame that can be decoded.
+    path: a file, or a decoder of anything else that gives frames (`media.live`). short_side scales the picture so that
+    its shorter side has so many pixels; size is (height, width) instead. Raises KinoscopeError for a file without a
+    frame that can be decoded.
     """
 
     def __init__(
-        self, path: str | Path, *, short_side: int | None = None, size: tuple[int, int] | None = None
+        self,
+        path: str | Path | Decoder,
+        *,
+        short_side: int | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        self._decoder = Decoder(path)
+        self._decoder = path if isinstance(path, Decoder) else Decoder(path)
         self.info = self._decoder.info
         self.size = _size(self.info, short_side, size)
         self.covered_s = (0.0, 0.0)

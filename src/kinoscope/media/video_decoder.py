@@ -47,8 +47,7 @@ class Decoder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise KinoscopeError("there is no such video", file=path)
+        self._require()
         self.damaged = 0  # packets that could not be decoded
         self.problem: str | None = None  # why reading stopped before the declared end
         self._container = self._open()
@@ -120,6 +119,10 @@ class Decoder:
     @property
     def _unit(self) -> float:
         return float(self._stream.time_base or 1e-6)
+
+    def _require(self) -> None:
+        if not self.path.is_file():
+            raise KinoscopeError("there is no such video", file=self.path)
 
     def _open(self) -> Any:
         try:
