@@ -48,3 +48,10 @@ def test_commands_answer_help() -> None:
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])
         assert stop.value.code == 0
+
+
+def test_check_tells_its_findings_as_json_even_when_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "localization/actionformer_thumos_i3d", "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["errors"]
+    assert "must be mended" in told.err

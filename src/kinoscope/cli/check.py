@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 HELP = "look a recipe and its data over before training: what is missing, wrong or unlikely, and what to do"
@@ -19,15 +20,18 @@ def run(options: argparse.Namespace) -> Any:
 
     settings = load_recipe(options.recipe, options.overrides)
     findings = room(settings.task, "check").check(settings)
+    faults = len(findings["errors"])
+    if options.json and faults:
+        print(json.dumps(findings, ensure_ascii=False))  # an error has no result of its own
     if not options.json:
         for kind, sentences in findings.items():
             for sentence in sentences:
                 print(f"{kind}: {sentence}")
         if not any(findings.values()):
             print("nothing to complain about")
-    if findings["errors"]:
+    if faults:
         raise KinoscopeError(
-            f"{len(findings['errors'])} faults must be mended before training",
+            f"{faults} fault{'s' * (faults > 1)} must be mended before training",
             field="recipe",
             value=options.recipe,
         )
