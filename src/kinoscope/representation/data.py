@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,19 +26,47 @@ from kinoscope.representation.settings import MotionsData
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip. features (T, C) float32 in metres and metres a second; label and key_event: -1 for none."""
+    """One clip. features (T, C) float32, of motion in metres and metres a second; label and key_event: -1 for none.
+
+    frame_labels: (T,) the phase of each frame, -1 for none, where it is not told by a key event.
+    """
 
     name: str
     features: np.ndarray
     label: int = -1
     key_event: int = -1
+    frame_labels: np.ndarray | None = None
 
     @property
     def phases(self) -> np.ndarray | None:
-        """(T,) 0 before the key event, 1 from it on; None where the clip has none."""
+        """(T,) phase of each frame, -1 for none; of a key event 0 before it, 1 from it on. None: nothing is known."""
+        if self.frame_labels is not None:
+            return self.frame_labels
         if not 0 <= self.key_event < len(self.features):
             return None
         return (np.arange(len(self.features)) >= self.key_event).astype(np.int64)
+
+
+class Source(Protocol):
+    """Training and test clips of a recipe, whatever they were made of."""
+
+    train: list[Clip]
+    test: list[Clip]
+    label_names: tuple[str, ...]
+    skipped: dict[str, str]
+    standardise: Standardiser
+
+    def baselines(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
+        """{name: (training, test) features} that need no training."""
+
+    def about(self) -> dict[str, Any]:
+        """What a model must know of its input; plain JSON values."""
+
+
+def fitting_frames(clips: Sequence[Clip]) -> int:
+    """Frames of a view that suit clips: three fifths of the median length, in eights, 8 to 240 (published)."""
+    middle = statistics.median(len(clip.features) for clip in clips)
+    return min(max(round(0.6 * middle / 8) * 8, 8), 240)
 
 
 def read_clips(skeletons: SkeletonFile, skipped: dict[str, str]) -> list[Clip]:
@@ -86,21 +114,22 @@ class MotionSource:
         self.joint_names = train.joint_names
         self.standardise = Standardiser.fit([clip.features for clip in self.train])
 
-    def fitting_frames(self) -> int:
-        """Frames of a view that suit the clips: three fifths of the median length, in eights, 8 to 240 (published)."""
-        middle = statistics.median(len(clip.features) for clip in self.train)
-        return min(max(round(0.6 * middle / 8) * 8, 8), 240)
-
-    @property
-    def channels(self) -> int:
-        return self.train[0].features.shape[1]
+    def baselines(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Poses, and poses with velocity, standardised."""
+        first, second = (
+            [self.standardise(clip.features) for clip in clips] for clips in (self.train, self.test)
+        )
+        width = 3 * (first[0].shape[1] // 6)  # joints come before their velocities
+        return {
+            "poses": ([x[:, :width] for x in first], [x[:, :width] for x in second]),
+            "poses_with_velocity": (first, second),
+        }
 
     def about(self) -> dict[str, Any]:
         return {
             "label_names": list(self.label_names),
             "input": "motions",
             "joint_names": list(self.joint_names),
-            "channels": self.channels,
         }
 
 
@@ -127,7 +156,8 @@ def _relabelled(clips: list[Clip], names: Sequence[str], wanted: Sequence[str]) 
 class TwoViews:
     """Training samples: two views of a clip, each with its own frames and its own random changes.
 
-    Clips are repeated until there are `least` samples, so that a handful of clips fills a batch.
+    Clips are repeated until there are `least` samples, so that a handful of clips fills a batch. synchronous: clips of
+    a class show one moment, and the second view may be of any of them.
     """
 
     def __init__(
@@ -137,28 +167,34 @@ class TwoViews:
         sampler: Sampler,
         augment: PoseAugment,
         least: int = 1,
+        synchronous: bool = False,
     ) -> None:
         self.clips, self.standardise, self.sampler, self.augment = clips, standardise, sampler, augment
         self.repeats = math.ceil(least / len(clips))
+        self.synchronous = synchronous
 
     def __len__(self) -> int:
         return len(self.clips) * self.repeats
 
     def draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
         """(features (2, T, C), lengths (2,), frame numbers (2, T), mask (2, T)) of a clip."""
-        features = self.clips[index % len(self.clips)].features
-        length = len(features)
+        clip = self.clips[index % len(self.clips)]
+        second = clip
+        if self.synchronous:
+            beside = [other for other in self.clips if other.label == clip.label]
+            second = beside[int(generator.integers(len(beside)))]
         views, steps, masks = [], [], []
         before = None
-        for _ in range(2):
-            load, chosen, mask = self.sampler(length, generator, before)
+        for features in (clip.features, second.features):
+            load, chosen, mask = self.sampler(len(features), generator, before)
             before = load if before is None else before
             view = self.standardise(self.augment.turn(features[load], generator))
             changed = self.augment.change(view, generator)
             views.append(changed * self.standardise.std + self.standardise.mean)
             steps.append(chosen)
             masks.append(mask)
-        return np.stack(views), np.array([length, length]), np.stack(steps), np.stack(masks)
+        lengths = np.array([len(clip.features), len(second.features)])
+        return np.stack(views), lengths, np.stack(steps), np.stack(masks)
 
 
 def batch_views(samples: Sequence[tuple[np.ndarray, ...]]) -> Batch:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.media.pose_features import Standardiser
 from kinoscope.representation import evaluate
-from kinoscope.representation.data import Clip, MotionSource
+from kinoscope.representation.data import Clip, Source
 from kinoscope.representation.settings import Evaluation
 
 Arrays = Sequence[np.ndarray]
@@ -50,7 +49,7 @@ def judge(
         result["key_event_error"] = float(np.median(errors))
     result |= _phases(train, train_embs, test, test_embs, label_names, settings.classification_fractions)
     marks = [_frame_labels(clip) for clip in test]
-    if len({int(m) for mark in marks for m in mark}) > 1:
+    if len({int(m) for mark in marks for m in mark if m >= 0}) > 1:
         found = evaluate.retrieval(test_embs, marks, settings.retrieval_ks, settings.kendalls_tau_stride)
         result["retrieval"] = {f"AP@{k}": value for k, value in found.items()}
     if len(result) == 2:
@@ -62,6 +61,12 @@ def judge(
     return result
 
 
+def can_be_judged(source: Source) -> bool:
+    """Whether the test clips answer any question: two of them, or phases that the training clips have as well."""
+    known = [any(clip.phases is not None for clip in clips) for clips in (source.train, source.test)]
+    return len(source.test) > 1 or all(known)
+
+
 def _by_class(clips: Sequence[Clip], label_names: Sequence[str]) -> dict[str, list[int]]:
     """{class: its clips}; clips without label are one class of their own."""
     groups: dict[str, list[int]] = {}
@@ -71,14 +76,15 @@ def _by_class(clips: Sequence[Clip], label_names: Sequence[str]) -> dict[str, li
 
 
 def _frame_labels(clip: Clip) -> np.ndarray:
-    """(T,) one number for each class and phase."""
-    phases = clip.phases
-    return np.full(len(clip.features), 2 * clip.label) + (0 if phases is None else phases)
+    """(T,) one number for each class and phase; -1 for frames of which nothing is known."""
+    phases = np.full(len(clip.features), -1) if clip.phases is None else clip.phases
+    marks = (clip.label + 1) * 1000 + phases + 1
+    return np.where((clip.label < 0) & (phases < 0), -1, marks)
 
 
 def _event_errors(clips: Sequence[Clip], embs: Arrays) -> list[float]:
     """Distance in frames between the key event of one clip and the frame nearest to another clip's."""
-    known = [k for k, clip in enumerate(clips) if clip.phases is not None]
+    known = [k for k, clip in enumerate(clips) if 0 <= clip.key_event < len(clip.features)]
     errors = []
     for query in known:
         for key in known:
@@ -97,57 +103,56 @@ def _phases(
     label_names: Sequence[str],
     fractions: Sequence[float],
 ) -> dict[str, Any]:
-    """Accuracy of the phase before or after the key event; one classifier a class, as Penn Action has it."""
+    """Phase classification and, where a class has three phases or more, phase progression.
+
+    One classifier a class, as Penn Action has it. A share of the labels that holds one phase only cannot teach any.
+    """
     trained, tested = _by_class(train, label_names), _by_class(test, label_names)
-    table: dict[str, dict[str, float]] = {str(fraction): {} for fraction in fractions}
+    tables: dict[str, dict[str, dict[str, float]]] = {"classification": {}, "event_completion": {}}
     for name in tested:
-        first = [k for k in trained.get(name, []) if train[k].phases is not None]
-        second = [k for k in tested[name] if test[k].phases is not None]
+        first = _labelled(train, train_embs, trained.get(name, []))
+        second = _labelled(test, test_embs, tested[name])
         if not first or not second:
             continue
-        marks = [[clips[k].phases for k in which] for clips, which in ((train, first), (test, second))]
+        (x, y), (x_test, y_test) = zip(*first, strict=True), zip(*second, strict=True)
+        phases = int(max(map(np.max, y))) + 1
         for fraction in fractions:
-            count = evaluate.first_videos(fraction, len(first))
-            if len(np.unique(np.concatenate(marks[0][:count]))) < 2:  # type: ignore[arg-type]
+            if len(np.unique(np.concatenate(y[: evaluate.first_videos(fraction, len(y))]))) < 2:
                 continue
-            embs = [train_embs[k] for k in first], [test_embs[k] for k in second]
-            table[str(fraction)][name] = evaluate.classification(
-                embs[0],
-                marks[0],  # type: ignore[arg-type]
-                embs[1],
-                marks[1],  # type: ignore[arg-type]
-                fraction,
-            )[1]
-    means = {fraction: float(np.mean(list(row.values()))) for fraction, row in table.items() if row}
-    if not means:
-        return {}
-    last = list(means)[-1]
-    return {
-        "classification": means[last],
-        "classification_per_fraction": means,
-        "classification_per_class": table[last],
-    }
+            score = evaluate.classification(x, y, x_test, y_test, fraction)[1]
+            tables["classification"].setdefault(str(fraction), {})[name] = score
+            if phases > 2:
+                score = evaluate.event_completion(x, y, x_test, y_test, phases, fraction)[1]
+                tables["event_completion"].setdefault(str(fraction), {})[name] = score
+    result: dict[str, Any] = {}
+    for task, table in tables.items():
+        if table:
+            means = {fraction: float(np.mean(list(row.values()))) for fraction, row in table.items()}
+            last = list(means)[-1]
+            result |= {
+                task: means[last],
+                f"{task}_per_fraction": means,
+                f"{task}_per_class": table[last],
+            }
+    return result
 
 
-def baselines(train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, tuple[Arrays, Arrays]]:
-    """{name: (training, test) features} that need no training: poses, and poses with velocity, standardised."""
-    standardise = Standardiser.fit([clip.features for clip in train])
-    first, second = ([standardise(clip.features) for clip in clips] for clips in (train, test))
-    width = 3 * (first[0].shape[1] // 6)  # joints come before their velocities
-    return {
-        "poses": ([x[:, :width] for x in first], [x[:, :width] for x in second]),
-        "poses_with_velocity": (first, second),
-    }
+def _labelled(
+    clips: Sequence[Clip], embs: Arrays, members: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(embeddings, phases) of the labelled frames of each clip that has any."""
+    pairs = [evaluate.labelled(embs[k], phases) for k in members if (phases := clips[k].phases) is not None]
+    return [pair for pair in pairs if len(pair[1])]
 
 
 def judge_beside(
-    source: MotionSource, train_embs: Arrays, test_embs: Arrays, settings: Evaluation, skipped: dict[str, str]
+    source: Source, train_embs: Arrays, test_embs: Arrays, settings: Evaluation, skipped: dict[str, str]
 ) -> dict[str, Any]:
-    """`judge` of the embeddings and, under `baselines`, of raw poses and of poses with velocity."""
+    """`judge` of the embeddings and, under `baselines`, of features that need no training."""
     result = judge(source.train, train_embs, source.test, test_embs, source.label_names, settings)
     result["baselines"] = {
         name: judge(source.train, train, source.test, test, source.label_names, settings)
-        for name, (train, test) in baselines(source.train, source.test).items()
+        for name, (train, test) in source.baselines().items()
     }
     result["skipped"] = [{"video": video, "why": why} for video, why in sorted(skipped.items())]
     return result

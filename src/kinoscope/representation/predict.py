@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from kinoscope.encoders import Encoder, Sampling
 from kinoscope.engine.files import write_json
 from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
@@ -20,8 +22,9 @@ from kinoscope.representation.data import MotionSource, read_clips
 from kinoscope.representation.inference import embed_clips
 from kinoscope.representation.judge import judge_beside
 from kinoscope.representation.official import load_official as load_checkpoint
-from kinoscope.representation.settings import RepresentationSettings
-from kinoscope.representation.stages import motion_encoder
+from kinoscope.representation.settings import RepresentationSettings, VideosData
+from kinoscope.representation.stages import clip_encoder, source_of
+from kinoscope.representation.synchrony import synchrony
 from kinoscope.timeline import TimeAxis
 
 
@@ -43,14 +46,41 @@ class RepresentationModel:
     def __init__(self, settings: RepresentationSettings, about: dict[str, Any]) -> None:
         self.settings, self.about = settings, about
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = motion_encoder(settings, about["channels"], about["num_frames"]).eval().to(self.device)
+        self.network = clip_encoder(settings, about["channels"], about["num_frames"]).eval().to(self.device)
 
     def predict(self, path: str | Path, everything: bool = False) -> list[Embeddings]:
-        """Embeddings of every clip of a skeleton file; clips without motion are an error unless others have some.
+        """Embeddings of a video, or of every clip of a skeleton file, as the model was trained on one or the other.
 
-        `everything` changes nothing: there is one embedding a frame. Raises KinoscopeError where the file does not
-        fit the model.
+        Clips without motion are an error unless others have some. `everything` changes nothing: there is one embedding
+        a frame. Raises KinoscopeError where the file does not fit the model.
         """
+        if self.about["input"] == "videos":
+            rows, axis = self.features(path)
+            return [Embeddings(Path(path).stem, rows, axis)]
+        return self._of_skeletons(path)
+
+    def features(self, video: str | Path) -> tuple[np.ndarray, TimeAxis]:
+        """Embeddings (T, D) of one video and where they lie: the model as an encoder for other tasks."""
+        if self.about["input"] != "videos":
+            raise KinoscopeError(
+                "this model was trained on motion, not on videos",
+                file=video,
+                remedy="give a skeleton file (.npz), or a model of representation/carl_videos",
+            )
+        from kinoscope.representation.videos import frame_features
+
+        rows, axis = frame_features(video, *self.frame_encoder)
+        return embed_clips(self.network, [rows], self.device)[0], axis
+
+    @cached_property
+    def frame_encoder(self) -> tuple[Encoder, Sampling]:
+        """The frozen network below the transformer, with the weights that the recipe names."""
+        from kinoscope import encoders
+
+        weights = self.settings.data.weights if isinstance(self.settings.data, VideosData) else None
+        return encoders.from_identity(self.about["encoder"], weights)
+
+    def _of_skeletons(self, path: str | Path) -> list[Embeddings]:
         skeletons = SkeletonFile.load(path)
         self._same_joints(skeletons.joint_names, path)
         skipped: dict[str, str] = {}
@@ -74,8 +104,9 @@ class RepresentationModel:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """The recipe's tasks on its test clips, beside raw features; `evaluation.json` lands in `folder`."""
-        source = MotionSource(self.settings.data)
-        self._same_joints(source.joint_names, self.settings.data.train)
+        source = source_of(self.settings.data)
+        if isinstance(source, MotionSource):
+            self._same_joints(source.joint_names, str(self.settings.data.train))
         if not source.test:
             raise KinoscopeError(
                 "there are no test clips", field="data.test", remedy="name a file, or data.split=subject"
@@ -85,6 +116,8 @@ class RepresentationModel:
             for clips in (source.train, source.test)
         )
         result = judge_beside(source, train, test, self.settings.evaluation, source.skipped)
+        if isinstance(self.settings.data, VideosData) and self.settings.data.synchronous:
+            result |= synchrony(self.network, source, test, self.device)
         write_json(folder / "evaluation.json", result)
         return result
 

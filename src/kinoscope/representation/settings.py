@@ -1,4 +1,4 @@
-"""Settings of the representation task: CARL on motion, typed.
+"""Settings of the representation task, typed: CARL on motion, on a folder of videos, on the published data sets.
 
 Published names are kept where they are clear; defaults are the published ones of the transformer recipes, or, for
 motion, those that suit clips of a second or two at 30 frames a second.
@@ -6,7 +6,7 @@ motion, those that suit clips of a second or two at 30 frames a second.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,21 @@ class MotionsData(Settings):
         "subject"  # how `train` is divided where `test` is null; none: no test
     )
     test_subjects: tuple[str | int, ...] = ()  # names or numbers; empty: the last fifth of the subjects
+
+
+class VideosData(Settings):
+    """The user's own videos, whose frames a frozen encoder turns into features once; no label is needed."""
+
+    kind: Literal["videos"] = "videos"
+    train: str | tuple[str, ...] = ""  # folder (subfolders are classes), CSV file of `path,class`, or videos
+    test: str | tuple[str, ...] | None = None  # others; null: nothing is judged
+    labels: str | None = None  # phases of the frames for the evaluation: annotation file of any known tool
+    encoder: str = "lite0"  # image network whose features are trained on; `kinoscope extract` knows the names
+    weights: str | None = None  # its weights: file, or `published` to download them; lite0 brings its own
+    fps: float | None = Field(None, gt=0)  # frames a second to look at; null: the video's own rate
+    synchronous: bool = False  # the videos of a class show one moment from several sides
+    own_statistics: bool = True  # features of each video are standardised by itself: cameras differ
+    cache: str | None = None  # folder of the features; null: below ~/.cache/kinoscope
 
 
 class SamplingSettings(Settings):
@@ -92,12 +107,15 @@ class Evaluation(Settings):
     classification_fractions: tuple[float, ...] = (0.1, 0.5, 1.0)  # first shares of the training clips
 
 
+Data = Annotated[MotionsData | VideosData, Field(discriminator="kind")]
+
+
 class RepresentationSettings(Settings):
     """One recipe of the task."""
 
     task: Literal["representation"] = "representation"
     description: str = ""
-    data: MotionsData = MotionsData()
+    data: Data = MotionsData()
     sampling: SamplingSettings = SamplingSettings()
     augment: AugmentSettings = AugmentSettings()
     model: Model = Model()

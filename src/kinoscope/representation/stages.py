@@ -1,4 +1,4 @@
-"""What the engine runs for representation: one stage, sequence contrastive learning on motion clips.
+"""What the engine runs for representation: one stage, sequence contrastive learning on clips of motion or of videos.
 
 No label is read in training. The validation metric is Kendall's tau of the test clips.
 """
@@ -15,13 +15,14 @@ from kinoscope.engine.files import write_json
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.representation import objectives
 from kinoscope.representation.augment import PoseAugment
-from kinoscope.representation.data import MotionSource, TwoViews, batch_views
+from kinoscope.representation.data import MotionSource, Source, TwoViews, batch_views, fitting_frames
 from kinoscope.representation.inference import embed_clips
-from kinoscope.representation.judge import judge, judge_beside
+from kinoscope.representation.judge import can_be_judged, judge, judge_beside
 from kinoscope.representation.models import FrameEncoder, PoseTrunk, TransformerEmbedder
 from kinoscope.representation.objectives import Batch
 from kinoscope.representation.sampling import Sampler
-from kinoscope.representation.settings import RepresentationSettings
+from kinoscope.representation.settings import MotionsData, RepresentationSettings, VideosData
+from kinoscope.representation.synchrony import synchrony
 
 
 def stages(settings: RepresentationSettings) -> list[Stage]:
@@ -29,8 +30,17 @@ def stages(settings: RepresentationSettings) -> list[Stage]:
     return [ContrastiveStage(settings)]
 
 
-def motion_encoder(settings: RepresentationSettings, channels: int, num_frames: int) -> FrameEncoder:
-    """The network over pose features: a trunk that standardises them, and the transformer.
+def source_of(data: MotionsData | VideosData) -> Source:
+    """The clips that a recipe is about. Raises KinoscopeError where they cannot be read."""
+    if isinstance(data, MotionsData):
+        return MotionSource(data)
+    from kinoscope.representation.videos import VideoSource
+
+    return VideoSource(data)
+
+
+def clip_encoder(settings: RepresentationSettings, channels: int, num_frames: int) -> FrameEncoder:
+    """The network over features of frames (poses, or a frozen network's): standardised, then the transformer.
 
     num_frames: frames of a view in training, onto which the positions of any clip are stretched.
     """
@@ -56,6 +66,7 @@ def motion_encoder(settings: RepresentationSettings, channels: int, num_frames: 
         settings.model.projection_size if settings.model.projection else None,
         settings.model.l2_normalize,
         frames_per_pass=None,
+        own_statistics=isinstance(settings.data, VideosData) and settings.data.own_statistics,
     )
 
 
@@ -78,12 +89,13 @@ class ContrastiveStage(Stage):
         )
 
     def prepare(self, run: Run) -> None:
-        self.source = MotionSource(self.recipe.data)
-        self.num_frames = self.recipe.sampling.num_frames or self.source.fitting_frames()
+        self.source = source_of(self.recipe.data)
+        self.channels = self.source.train[0].features.shape[1]
+        self.num_frames = self.recipe.sampling.num_frames or fitting_frames(self.source.train)
         run.skipped.update(self.source.skipped)
 
     def build_model(self) -> nn.Module:
-        model = motion_encoder(self.recipe, self.source.channels, self.num_frames)
+        model = clip_encoder(self.recipe, self.channels, self.num_frames)
         standardise = self.source.standardise
         assert isinstance(model.trunk, PoseTrunk)
         model.trunk.mean.copy_(torch.from_numpy(standardise.mean))
@@ -99,8 +111,17 @@ class ContrastiveStage(Stage):
             sampling.consistent_offset,
             sampling.crop_of_clip,
         )
-        change = PoseAugment(augment.noise, augment.scale, augment.drop, augment.rotation_deg)
-        return TwoViews(self.source.train, self.source.standardise, sampler, change, self.settings.batch_size)
+        data = self.recipe.data
+        turn = augment.rotation_deg if isinstance(data, MotionsData) else 0.0  # pictures have no vertical
+        change = PoseAugment(augment.noise, augment.scale, augment.drop, turn)
+        return TwoViews(
+            self.source.train,
+            self.source.standardise,
+            sampler,
+            change,
+            self.settings.batch_size,
+            isinstance(data, VideosData) and data.synchronous,
+        )
 
     def collate(self, samples: Any) -> Batch:
         return batch_views(samples)
@@ -114,20 +135,22 @@ class ContrastiveStage(Stage):
         return [embed_clips(model, [clip.features for clip in clips], run.device) for clips in both]
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
-        if not self.source.test:
+        source = self.source
+        if not can_be_judged(source):
             return {}
         train, test = self._embeddings(model, run)
-        source = self.source
         result = judge(source.train, train, source.test, test, source.label_names, self.recipe.evaluation)
         return {name: value for name, value in result.items() if isinstance(value, float)}
 
     def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
-        if not self.source.test or not run.processes.first:
+        if not can_be_judged(self.source) or not run.processes.first:
             return {}
         train, test = self._embeddings(model, run)
         result = judge_beside(self.source, train, test, self.recipe.evaluation, run.skipped)
+        if isinstance(self.recipe.data, VideosData) and self.recipe.data.synchronous:
+            result |= synchrony(model, self.source, test, run.device)
         write_json(run.folder / "evaluation.json", result)
         return result
 
     def about(self) -> dict[str, Any]:
-        return {**self.source.about(), "num_frames": self.num_frames}
+        return {**self.source.about(), "channels": self.channels, "num_frames": self.num_frames}

@@ -28,7 +28,8 @@ class FrameEncoder(nn.Module):
     in training the tail's batch norms see one pass at a time, so that it is part of the numerics; None: all.
     projection: hidden width of the head behind the embedding in training, None for no head.
     classes: width of the supervised classifier, None for none. channels_last: images in the memory layout that is
-    fast; sums then run in another order than officially, which a chaotic float32 training shows.
+    fast; sums then run in another order than officially, which a chaotic float32 training shows. own_statistics: every
+    clip of features is standardised by itself, so that what differs from camera to camera falls away.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class FrameEncoder(nn.Module):
         frames_per_pass: int | None = 40,
         dropout: float = 0.1,
         channels_last: bool = True,
+        own_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.trunk, self.tail, self.embedder = trunk, tail, embedder
-        self.channels_last = channels_last
+        self.channels_last, self.own_statistics = channels_last, own_statistics
         self.l2_normalize, self.trunk_frozen = l2_normalize, trunk_frozen
         self.use_tail, self.frames_per_pass = use_tail, frames_per_pass
         if projection is not None:
@@ -98,6 +100,8 @@ class FrameEncoder(nn.Module):
 
         project: through the projection head, then of length one. Otherwise of length one where `l2_normalize`.
         """
+        if self.own_statistics:
+            clips = standardised(clips, mask_BT)
         x_BTD = self.embedder(self.frame_features(clips), None if mask_BT is None else mask_BT.bool())
         return self.head(x_BTD, project, classify)
 
@@ -108,6 +112,14 @@ class FrameEncoder(nn.Module):
         elif self.l2_normalize:
             x_BTD = F.normalize(x_BTD, dim=-1)
         return self.classifier(x_BTD) if classify else x_BTD
+
+
+def standardised(x_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """Every channel of every clip with mean 0 and deviation 1 over its valid frames."""
+    weight = x_BTC.new_ones(x_BTC.shape[:2]) if mask_BT is None else mask_BT.to(x_BTC)
+    weight = (weight / weight.sum(1, keepdim=True).clamp_min(1))[..., None]
+    centred = x_BTC - (weight * x_BTC).sum(1, keepdim=True)
+    return centred / ((weight * centred**2).sum(1, keepdim=True).sqrt() + 1e-3)
 
 
 def build_encoder(
