@@ -137,6 +137,14 @@ class TestTBTFormer(ModelChecks):
     settings: ClassVar[dict] = {"model_name": "TBTFormer", "fpn_type": "cs_fpn", "reg_max": 8, "n_hidden": 96}
 
 
+class TestTriDet(ModelChecks):
+    settings: ClassVar[dict] = {"model_name": "TriDet", "backbone_type": "sgp", "reg_max": 6, "n_hidden": 24}
+
+
+class TestTridentHeadOnTransformer(ModelChecks):
+    settings: ClassVar[dict] = {"model_name": "TriDet", "reg_max": 6}
+
+
 class TestSecondTransformer(ModelChecks):
     settings: ClassVar[dict] = {
         "backbone_type": "convTransformerv2",

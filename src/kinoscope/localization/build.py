@@ -8,7 +8,12 @@ from kinoscope.localization.losses import LossSettings
 from kinoscope.localization.models import ModelConfig
 from kinoscope.localization.settings import LocalizationSettings, Model
 
-NAMES = {"actionformer": "LocPointTransformer", "snapformer": "SnapFormer", "tbtformer": "TBTFormer"}
+NAMES = {
+    "actionformer": "LocPointTransformer",
+    "snapformer": "SnapFormer",
+    "tbtformer": "TBTFormer",
+    "tridet": "TriDet",
+}
 
 
 class DataShape(Protocol):
@@ -40,4 +45,5 @@ def loss_settings(settings: LocalizationSettings) -> LossSettings:
         cls_loss_type=train.cls_loss_type,
         reg_loss_type=train.reg_loss_type,
         dfl_weight=train.dfl_weight,
+        iou_weight_power=train.iou_weight_power,
     )

@@ -60,7 +60,7 @@ class StreamsData(Settings):
 class Backbone(Settings):
     """Feature pyramid over time (specification 4.2-4.5, 11.1)."""
 
-    kind: Literal["conv_transformer", "conv_transformer_v2", "conv"] = "conv_transformer"
+    kind: Literal["conv_transformer", "conv_transformer_v2", "conv", "sgp"] = "conv_transformer"
     arch: tuple[int, int, int] = (2, 2, 5)  # embedding convolutions, stem blocks, halving blocks
     embd_dim: int | tuple[int, ...] = 512  # width; a list: one width a part of input_dim
     embd_kernel_size: int = Field(3, ge=1)
@@ -69,6 +69,8 @@ class Backbone(Settings):
     n_kv_head: int | None = Field(None, ge=1)  # v2: key and value heads; null: as many as n_head
     n_hidden: int | None = Field(None, ge=1)  # width of the MLP; null: 4 times the width
     n_mha_win_size: int | tuple[int, ...] = -1  # attention window; <= 1: global; a list: one a level
+    n_sgp_win_size: int = Field(1, ge=1)  # sgp: window of the narrow convolution
+    sgp_k: float = Field(5.0, gt=0)  # sgp: how much wider the wide one is
     scale_factor: int = Field(2, ge=2)  # stride between levels
     use_abs_pe: bool = False  # absolute position table
     use_rel_pe: bool = False  # relative position bias in local attention
@@ -95,11 +97,11 @@ class Head(Settings):
     version: Literal[1, 2] = 1  # 2: the fork's deeper heads
     cls_prior_prob: float = Field(0.01, gt=0, lt=1)  # starting probability of every class
     head_empty_cls: tuple[int, ...] = ()  # classes without training data: start at 1e-6
-    reg_max: int = Field(16, ge=1)  # tbtformer: bins of a boundary's distribution
+    reg_max: int = Field(16, ge=1)  # tbtformer, tridet: bins of a boundary's distribution
 
 
 class Model(Settings):
-    kind: Literal["actionformer", "snapformer", "tbtformer"] = "actionformer"
+    kind: Literal["actionformer", "snapformer", "tbtformer", "tridet"] = "actionformer"
     backbone: Backbone = Backbone()
     neck: Neck = Neck()
     head: Head = Head()
@@ -123,6 +125,7 @@ class Model(Settings):
             "conv_transformer": "convTransformer",
             "conv_transformer_v2": "convTransformerv2",
             "conv": "conv",
+            "sgp": "sgp",
         }
         return flat | {
             "backbone_type": types[self.backbone.kind],
@@ -142,8 +145,9 @@ class Train(TrainSettings):
     loss_weight: float = 1.0  # of the regression loss; <= 0: balanced by itself
     init_loss_norm: float = Field(2000, gt=0)  # about the positives of a batch
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    cls_loss_type: Literal["focal", "quality_focal"] = "focal"
+    cls_loss_type: Literal["focal", "quality_focal", "iou_focal"] = "focal"
     reg_loss_type: Literal["diou", "eiou", "giou", "iou", "focal", "iou_weighted"] = "diou"
+    iou_weight_power: float = Field(1.0, ge=0)  # iou_focal: positives weigh IoU to this power
     dfl_weight: float = Field(0.25, ge=0)  # tbtformer: of the distribution focal loss
 
 

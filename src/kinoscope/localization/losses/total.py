@@ -1,4 +1,4 @@
-"""The losses of the three localizers (specification 6.4, 11.2, 11.4, 11.5).
+"""The losses of the localizers (specification 6.4, 11.2, 11.4, 11.5).
 
 Differences from the official code:
 1. The running normaliser is an object whose value can be saved and resumed.
@@ -6,6 +6,8 @@ Differences from the official code:
    of one process: engines that average gradients over processes multiply the loss by their number.
 3. Quality focal, focal and IoU-weighted regression are choices; SnapFormer has a `final_loss`; TBTFormer's
    loss is the one that its code intends (specification 11.5).
+4. TriDet's loss (arXiv 2303.07347, equation 7) is ActionFormer's with `iou_focal` and `giou`: positives weigh by
+   their IoU. One running normaliser divides positives and negatives, where the paper counts them apart.
 
 Shape suffixes: B videos, P points of all levels, T points of one, K classes, R + 1 bins.
 """
@@ -38,6 +40,7 @@ Losses = dict[str, Tensor]
 SumOverProcesses = Callable[[Tensor], Tensor]
 OffsetLoss = Callable[[Tensor, Tensor], Tensor]
 
+CLASS_LOSSES = ("focal", "quality_focal", "iou_focal")
 OFFSET_LOSSES: dict[str, OffsetLoss] = {
     "diou": diou_loss,
     "eiou": eiou_loss,
@@ -75,12 +78,13 @@ class LossSettings:
 
     loss_weight: float = 1.0  # of the regression loss; <= 0: automatic balance
     label_smoothing: float = 0.0
-    cls_loss_type: str = "focal"  # or quality_focal
+    cls_loss_type: str = "focal"  # or quality_focal, iou_focal
     reg_loss_type: str = "diou"  # of OFFSET_LOSSES
     dfl_weight: float = 0.25  # TBTFormer
+    iou_weight_power: float = 1.0  # iou_focal: positives weigh IoU to this power
 
     def __post_init__(self) -> None:
-        if self.reg_loss_type not in OFFSET_LOSSES or self.cls_loss_type not in ("focal", "quality_focal"):
+        if self.reg_loss_type not in OFFSET_LOSSES or self.cls_loss_type not in CLASS_LOSSES:
             raise ValueError(f"unknown loss {self.cls_loss_type} or {self.reg_loss_type}")
 
 
@@ -139,6 +143,10 @@ def _class_loss(
         smooth = settings.label_smoothing
         targets_BPK = classes_BPK * (1 - smooth) + smooth / (classes_BPK.shape[-1] + 1)
         loss_BPK = focal_loss(logits_BPK, targets_BPK)
+    if settings.cls_loss_type == "iou_focal":
+        weight_BP = torch.ones_like(mask_BP, dtype=torch.float32)
+        weight_BP[pos_BP] = offset_iou(*offsets).detach() ** settings.iou_weight_power
+        loss_BPK = loss_BPK * torch.where(classes_BPK > 0, weight_BP.unsqueeze(-1), 1.0)
     return (loss_BPK * mask_BP.unsqueeze(-1)).sum()
 
 

@@ -80,7 +80,7 @@ class ConvAttention(nn.Module):
             q, k, v = (split_heads(x, self.heads) for x in (q_BTC, k_BTC, v_BTC))
             out = attend(q, k, v, out_mask_BT[:, None, None, :])
             out_BTC = out.transpose(1, 2).flatten(2)
-        return self.dropout(self.proj(out_BTC)) * out_mask_BT.unsqueeze(-1), out_mask_BT
+        return self.dropout(self.proj(out_BTC, out_mask_BT)), out_mask_BT
 
 
 class PlainAttention(nn.Module):
@@ -123,5 +123,4 @@ class PlainAttention(nn.Module):
         else:
             with sdpa_kernel(SDPBackend.MATH):
                 out = attend(q, k, v, key_mask)
-        out_BTC = self.dropout(self.proj(out.transpose(1, 2).flatten(2)))
-        return out_BTC * mask_BT.unsqueeze(-1), mask_BT
+        return self.dropout(self.proj(out.transpose(1, 2).flatten(2), mask_BT)), mask_BT

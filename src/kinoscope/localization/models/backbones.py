@@ -1,4 +1,4 @@
-"""Backbones: an embedding and a pyramid of blocks (specification 4.2, 4.5, 11.1).
+"""Backbones: an embedding and a pyramid of blocks (specification 4.2, 4.5, 11.1; TriDet's in `sgp.py`).
 
 Input x_BTC and mask_BT; output a list of features [B, T / stride_l, D] and one of masks, fine to coarse.
 """
@@ -14,6 +14,7 @@ from kinoscope.localization.models.attention import ConvAttention, PlainAttentio
 from kinoscope.localization.models.blocks import ConvBlock, TransformerBlock
 from kinoscope.localization.models.config import ModelConfig
 from kinoscope.localization.models.embedding import Embedding, Positions
+from kinoscope.localization.models.sgp import SGPBlock
 
 MakeBlock = Callable[[int, int], nn.Module]  # (stride, window) -> block
 
@@ -56,7 +57,7 @@ class Backbone(nn.Module):
 
 def backbone(config: ModelConfig) -> Backbone:
     """The backbone that `config.backbone_type` names."""
-    transformer = config.backbone_type != "conv"
+    transformer = config.backbone_type in ("convTransformer", "convTransformerv2")
     second = config.backbone_type == "convTransformerv2"
     embedding = Embedding(
         config.input_dim,
@@ -67,13 +68,30 @@ def backbone(config: ModelConfig) -> Backbone:
         rms_norm=second and config.use_rms_norm,
     )
     positions = Positions(config.max_seq_len, config.width) if transformer and config.use_abs_pe else None
-    make: MakeBlock = (
-        transformer_block_maker(config) if transformer else lambda s, _: ConvBlock(config.width, s)
-    )
+    make: MakeBlock
+    if transformer:
+        make = transformer_block_maker(config)
+    elif config.backbone_type == "sgp":
+        make = lambda s, _: sgp_block(config, s)  # noqa: E731
+    else:
+        make = lambda s, _: ConvBlock(config.width, s)  # noqa: E731
     stem_window, *branch_windows = config.windows
     stem = nn.ModuleList(make(1, stem_window) for _ in range(config.backbone_arch[1]))
     branch = nn.ModuleList(make(config.scale_factor, window) for window in branch_windows)
     return Backbone(embedding, positions, stem, branch)
+
+
+def sgp_block(config: ModelConfig, stride: int) -> SGPBlock:
+    """A block of TriDet's pyramid."""
+    return SGPBlock(
+        config.width,
+        stride,
+        config.n_sgp_win_size,
+        config.sgp_k,
+        config.n_hidden,
+        config.dropout,
+        config.droppath,
+    )
 
 
 def transformer_block_maker(config: ModelConfig) -> MakeBlock:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.localization.models.attention import ConvAttention, PlainAttention
-from kinoscope.nn.drop_path import AffineDropPath
+from kinoscope.nn.drop_path import AffineDropPath, plus_branch
 from kinoscope.nn.feed_forward import GeluMLP, SwiGLU
 from kinoscope.nn.temporal_conv import MaskedConv
 
@@ -53,9 +53,9 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x_BTC: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         attended_BTC, mask_BT = self.attention(self.attention_norm(x_BTC), mask_BT)
-        mask_BT1 = mask_BT.unsqueeze(-1)
-        y_BTC = pooled(x_BTC, self.stride) * mask_BT1 + self.attention_path(attended_BTC)
-        return y_BTC + self.mlp_path(self.mlp(self.mlp_norm(y_BTC)) * mask_BT1), mask_BT
+        skip_BTC = pooled(x_BTC, self.stride) * mask_BT.unsqueeze(-1)
+        y_BTC = plus_branch(skip_BTC, attended_BTC, self.attention_path)
+        return plus_branch(y_BTC, self.mlp(self.mlp_norm(y_BTC), mask_BT), self.mlp_path), mask_BT
 
 
 class ConvBlock(nn.Module):

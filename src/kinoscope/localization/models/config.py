@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kinoscope.errors import KinoscopeError
 
-KINDS = ("LocPointTransformer", "SnapFormer", "TBTFormer")
+KINDS = ("LocPointTransformer", "SnapFormer", "TBTFormer", "TriDet")
+BACKBONES = ("convTransformer", "convTransformerv2", "conv", "sgp")
 
 
 @dataclass(frozen=True)
@@ -14,14 +15,15 @@ class ModelConfig:
     """The official `model` section and what `dataset` and `train_cfg` add to the network.
 
     Lengths are steps of the feature grid, widths channels. Beyond the official names: `n_kv_head`, `n_hidden`
-    (documented by the fork, unreachable there), `head_version`, `heatmap_classes`, `rope_everywhere`.
+    (documented by the fork, unreachable there), `head_version`, `heatmap_classes`, `rope_everywhere`; of TriDet
+    `n_sgp_win_size`, `sgp_k` (its `k`), `reg_max` (its `num_bins`).
     """
 
     input_dim: int | tuple[int, ...] = 2304  # a tuple: parts with an embedding of their own
     num_classes: int = 97
     max_seq_len: int = 2304  # steps of a training sequence
     model_name: str = "LocPointTransformer"  # of KINDS
-    backbone_type: str = "convTransformer"  # convTransformer, convTransformerv2, conv
+    backbone_type: str = "convTransformer"  # of BACKBONES
     fpn_type: str = "identity"  # identity, fpn, cs_fpn
     backbone_arch: tuple[int, int, int] = (2, 2, 5)  # embedding convolutions, stem blocks, branch blocks
     scale_factor: int = 2  # stride between levels
@@ -36,6 +38,8 @@ class ModelConfig:
     n_head: int = 4
     n_kv_head: int | None = None  # v2, plain attention: key and value heads; None: n_head
     n_mha_win_size: int | tuple[int, ...] = -1  # one for all or one a level; <= 1: global
+    n_sgp_win_size: int = 1  # sgp: window of the narrow convolution, odd
+    sgp_k: float = 5.0  # sgp: the wide convolution sees about k times (window + 1) steps
     n_hidden: int | None = None  # width inside a block's MLP; None: 4 * width (SwiGLU: 8/3)
     embd_kernel_size: int = 3
     embd_dim: int | tuple[int, ...] = 512
@@ -56,7 +60,7 @@ class ModelConfig:
     use_flash_attn: bool = False  # plain attention by a fused kernel; False: by an explicit softmax
     use_swiglu: bool = False
     use_rms_norm: bool = False
-    reg_max: int = 16  # TBTFormer: largest offset that a boundary's distribution can hold, in strides
+    reg_max: int = 16  # TBTFormer, TriDet: largest offset that a boundary's distribution can hold, in strides
     heatmap_classes: bool = False  # SnapFormer: a heat map a class; False: one for all
     dropout: float = 0.0
     droppath: float = 0.1  # 0: no gains either
@@ -79,8 +83,8 @@ class ModelConfig:
 
         if self.model_name not in KINDS:
             raise wrong("unknown model", "model_name", f"one of {', '.join(KINDS)}")
-        if self.backbone_type not in ("convTransformer", "convTransformerv2", "conv"):
-            raise wrong("unknown backbone", "backbone_type", "convTransformer, convTransformerv2 or conv")
+        if self.backbone_type not in BACKBONES:
+            raise wrong("unknown backbone", "backbone_type", f"one of {', '.join(BACKBONES)}")
         if self.fpn_type not in ("identity", "fpn", "cs_fpn"):
             raise wrong("unknown neck", "fpn_type", "identity, fpn or cs_fpn")
         if isinstance(self.n_mha_win_size, tuple) and len(self.n_mha_win_size) != 1 + self.backbone_arch[2]:
@@ -93,6 +97,8 @@ class ModelConfig:
             raise wrong("one width a part of input_dim", "embd_dim", "give both as lists of the same length")
         if self.fpn_type == "identity" and self.fpn_dim != self.width:
             raise wrong("the identity neck keeps the width", "fpn_dim", f"set it to {self.width}")
+        if self.backbone_type == "sgp" and self.n_sgp_win_size % 2 == 0:
+            raise wrong("a convolution needs an odd window", "n_sgp_win_size", "1, 3, 5, ...")
         if self.width % self.n_head:
             raise wrong(
                 f"the width {self.width} must be divisible by the heads", "n_head", "change one of them"

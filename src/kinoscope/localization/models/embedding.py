@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.localization.models.blocks import channel_norm
+from kinoscope.nn.norm_relu import norm_relu
 from kinoscope.nn.temporal_conv import MaskedConv
 
 
@@ -56,7 +57,7 @@ class Embedding(nn.Module):
                 dim=-1,
             )
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x_BTC = F.relu(norm(conv(x_BTC, mask_BT)[0]))
+            x_BTC = norm_relu(conv(x_BTC, mask_BT)[0], norm)
         return x_BTC
 
 

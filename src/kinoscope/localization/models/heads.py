@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.localization.models.blocks import channel_norm
+from kinoscope.nn.norm_relu import norm_relu
 from kinoscope.nn.temporal_conv import MaskedConv
 
 Levels = list[Tensor]
@@ -81,9 +82,9 @@ class Tower(nn.Module):
         joined = JoinedLevels(features, masks, self.gap)
         x_BSC, mask_BS, keep_S1 = joined.x_BSC, joined.mask_BS, joined.keep_S1
         if self.projection is not None and self.projection_norm is not None:
-            x_BSC = F.relu(self.projection_norm(self.projection(x_BSC, mask_BS)[0])) * keep_S1
+            x_BSC = norm_relu(self.projection(x_BSC, mask_BS)[0], self.projection_norm, keep_S1)
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            y_BSC = F.relu(norm(conv(x_BSC, mask_BS)[0])) * keep_S1
+            y_BSC = norm_relu(conv(x_BSC, mask_BS)[0], norm, keep_S1)
             x_BSC = y_BSC + x_BSC if self.skips and layer % 2 else y_BSC
         return joined.split(self.output(x_BSC, mask_BS)[0])
 

@@ -1,4 +1,4 @@
-"""The assembled localizers: ActionFormer (arXiv 2202.07925), SnapFormer and TBTFormer (its fork).
+"""The assembled localizers: ActionFormer (arXiv 2202.07925), SnapFormer and TBTFormer (its fork), TriDet (2303.07347).
 
 Differences from the official code:
 1. Batches at test time; masks are an argument, and padding is done outside (`points.padded_length`).
@@ -24,6 +24,7 @@ from kinoscope.localization.models.heads import (
 )
 from kinoscope.localization.models.necks import IdentityNeck, PyramidNeck, neck
 from kinoscope.localization.models.points import PointGenerator
+from kinoscope.localization.models.trident import TridentHead
 
 
 class LocalizerOutput(NamedTuple):
@@ -31,7 +32,7 @@ class LocalizerOutput(NamedTuple):
 
     logits [B, T_l, K] before the sigmoid; offsets [B, T_l, 2], >= 0, to start and end in strides of the level
     (none of SnapFormer); masks [B, T_l], True at real points; distributions [B, T_l, 2, reg_max + 1], logits
-    (TBTFormer alone).
+    (TBTFormer and TriDet).
     """
 
     logits: list[Tensor]
@@ -48,7 +49,7 @@ class Localizer(nn.Module):
         backbone: Backbone,
         neck: IdentityNeck | PyramidNeck,
         cls_head: ClassificationHead,
-        reg_head: RegressionHead | BoundaryDistributionHead | None,
+        reg_head: RegressionHead | BoundaryDistributionHead | TridentHead | None,
         point_generator: PointGenerator,
     ) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class Localizer(nn.Module):
         logits = self.cls_head(features, masks)
         if self.reg_head is None:
             return LocalizerOutput(logits, [], masks, [])
-        if isinstance(self.reg_head, BoundaryDistributionHead):
+        if isinstance(self.reg_head, BoundaryDistributionHead | TridentHead):
             offsets, distributions = self.reg_head(features, masks)
             return LocalizerOutput(logits, offsets, masks, distributions)
         return LocalizerOutput(logits, self.reg_head(features, masks), masks, [])
@@ -84,12 +85,14 @@ def localizer(config: ModelConfig) -> Localizer:
         config.head_version,
     )
     levels = len(config.strides)
-    reg_head: RegressionHead | BoundaryDistributionHead | None = None
+    reg_head: RegressionHead | BoundaryDistributionHead | TridentHead | None = None
     classes, empty = config.num_classes, config.head_empty_cls
     if config.model_name == "SnapFormer":
         classes, empty = (config.num_classes, empty) if config.heatmap_classes else (1, ())
     elif config.model_name == "TBTFormer":
         reg_head = BoundaryDistributionHead(shape, levels, config.reg_max)
+    elif config.model_name == "TriDet":
+        reg_head = TridentHead(shape, config.reg_max)
     else:
         reg_head = RegressionHead(shape, levels)
     return Localizer(

@@ -21,10 +21,13 @@ Take = Callable[[int, int], tuple[Tensor, Tensor]]
 
 
 def receptive_field(config: ModelConfig) -> int | None:
-    """Steps at either side that a point of the output can depend on; None where attention is global.
+    """Steps at either side that a point of the output can depend on; None where that is everything.
 
-    Every layer adds half of its kernel or window at its own stride.
+    Every layer adds half of its kernel or window at its own stride. Global attention sees everything, and so do
+    the means over time of SGP layers.
     """
+    if config.backbone_type == "sgp":
+        return None
     embedding, stem, branch = config.backbone_arch
     conv = config.backbone_type == "conv"
     if not conv and any(window <= 1 for window in config.windows[1:] + config.windows[:1] * (stem > 0)):
@@ -44,7 +47,8 @@ def receptive_field(config: ModelConfig) -> int | None:
     coarsest = factor**branch
     if config.fpn_type != "identity":  # top-down and bottom-up paths, and a convolution a level
         reach += 4 * factor * coarsest
-    return reach + config.head_num_layers * (config.head_kernel_size // 2) * coarsest
+    bins = config.reg_max if config.model_name == "TriDet" else 0  # boundaries are looked up so far away
+    return reach + (config.head_num_layers * (config.head_kernel_size // 2) + bins) * coarsest
 
 
 def window_overlap(config: ModelConfig, length: int, window: int = WINDOW) -> int | None:
