@@ -14,9 +14,10 @@ import torch
 from kinoscope.anticipation.evaluate import softmax
 from kinoscope.anticipation.judge import SHOWN, judge
 from kinoscope.anticipation.models import Anticipator
+from kinoscope.anticipation.orders import Orders
 from kinoscope.anticipation.settings import AnticipationSettings
 from kinoscope.anticipation.stages import logits
-from kinoscope.anticipation.streams import NOTHING, StreamSource, WindowReader
+from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource, WindowReader
 from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
@@ -80,6 +81,7 @@ class AnticipationModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Anticipator(config).to(self.device).eval()
         self.reader = WindowReader.from_about(settings.data, about)
+        self.orders = None if about.get("orders") is None else Orders.from_dict(about["orders"])
 
     def predict(
         self, path: str | Path, everything: bool = False, at: Sequence[float] | None = None
@@ -110,7 +112,7 @@ class AnticipationModel:
         if not samples:
             why = next(iter(still.values()), None) or "no moment asked for lies inside a stream"
             raise KinoscopeError(why, file=path, value=None if at is None else list(at))
-        p_nA = softmax(logits(self.network, samples, self.device))
+        p_nA = softmax(self._logits(samples))
         best = np.argsort(-p_nA, axis=1, kind="stable")[:, : None if everything else SHOWN]
         return Rankings(
             tuple(sample.video for sample in samples),
@@ -120,6 +122,9 @@ class AnticipationModel:
             np.take_along_axis(p_nA, best, axis=1),
             self.label_names,
         )
+
+    def _logits(self, samples: Sequence[Sample]) -> np.ndarray:
+        return logits(self.network, samples, self.device, self.settings, self.orders)
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """The recipe's protocol on its test streams; scores, predictions and metrics land in `folder`."""
@@ -132,7 +137,7 @@ class AnticipationModel:
                 value=list(source.label_names),
                 remedy=f"expected {list(self.label_names)}",
             )
-        scores = logits(self.network, samples, self.device) if samples else np.empty((0, 0))
+        scores = self._logits(samples) if samples else np.empty((0, 0))
         return judge(scores, samples, source, folder, dict(source.skipped))
 
     def save(self, folder: Path) -> None:

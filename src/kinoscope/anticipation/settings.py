@@ -40,6 +40,14 @@ class StreamsData(Settings):
         return max(round(self.tau_o * self.frame_rate), 1)
 
 
+class OrderSettings(Settings):
+    """What usually follows what (`orders.py`), told by what the network says goes on at each step."""
+
+    memory: int = Field(3, ge=1)  # actions remembered, the start of a stream counted as one
+    evidence: float = Field(0.4, gt=0)  # power of the network's probabilities at a step
+    network: float = Field(1.0, ge=0)  # weight of the network's own answer beside that of the orders
+
+
 class Model(Settings):
     """The network (specification 5)."""
 
@@ -48,6 +56,9 @@ class Model(Settings):
     mean_representation: bool = True  # prototypes by the mean of the clip; false: one a frame
     transform_features: bool = False  # a residual net on features
     current_action: bool = False  # a second head tells what goes on at each step, the first what starts next
+    orders: OrderSettings | None = (
+        None  # orders of actions counted on the training streams; needs current_action
+    )
     dropout: float = Field(0.2, ge=0, lt=1)  # before the classifier
     inter_dim: int = Field(2048, ge=1)  # width D of the decoder
     n_layer: int = Field(6, ge=1)  # blocks of the decoder
@@ -62,9 +73,16 @@ class Model(Settings):
     def _widths(self) -> Model:
         if self.prot_attn and self.intermediate_featdim % 64:
             raise ValueError("intermediate_featdim must be a multiple of 64 for prototype attention")
+        if self.orders is not None and not self.current_action:
+            raise ValueError("model.orders needs model.current_action=true: it is told what goes on")
         if self.inter_dim % self.n_head:
             raise ValueError(f"inter_dim {self.inter_dim} is not a multiple of its {self.n_head} heads")
         return self
+
+    @property
+    def causal(self) -> bool:
+        """No step is changed by a later one: windows may be of any length, streams go on step by step."""
+        return not (self.reference_quirks or (self.mean_representation and self.prot_attn))
 
     def heads(self, history: int) -> tuple[str, ...]:
         """Names of the classifiers, the published one last."""

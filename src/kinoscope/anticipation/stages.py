@@ -21,6 +21,7 @@ from kinoscope.anticipation.class_names import vectors
 from kinoscope.anticipation.judge import figures, judge
 from kinoscope.anticipation.loss import losses, total_loss
 from kinoscope.anticipation.models import Anticipator
+from kinoscope.anticipation.orders import Follower, Orders
 from kinoscope.anticipation.schedule import parameter_groups
 from kinoscope.anticipation.settings import AnticipationSettings
 from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource
@@ -37,26 +38,41 @@ def stages(settings: AnticipationSettings) -> list[Stage]:
 @dataclass(frozen=True)
 class Batch:
     """features (B, T, D); current (B, T); upcoming (B, T, 1 + history); target (B,); before (B, history): see
-    `Sample`."""
+    `Sample`. lengths (B,): clips are filled up behind with zeros and -1; None: all are T long."""
 
     features: Tensor
     current: Tensor
     upcoming: Tensor
     target: Tensor
     before: Tensor
+    lengths: Tensor | None
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Batch:
-        def stack(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
-
+    def of(cls, samples: Sequence[Sample], steps: int | None = None) -> Batch:
+        """steps: clips shorter than so many repeat their first step in front, as published."""
         targets = torch.tensor([sample.target for sample in samples])
-        return cls(stack("features"), stack("current"), stack("upcoming"), targets, stack("before"))
+        before = torch.from_numpy(np.stack([sample.before for sample in samples]))
+        count = [len(sample.features) for sample in samples]
+
+        def joined(name: str, fill: float) -> Tensor:
+            parts = [torch.from_numpy(getattr(sample, name)) for sample in samples]
+            if steps is None:
+                return nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=fill)
+            front = [part[:1].expand(steps - len(part), *part.shape[1:]) for part in parts]
+            if name != "features":
+                front = [torch.full_like(part, fill) for part in front]
+            return torch.stack([torch.cat(pair) for pair in zip(front, parts, strict=True)])
+
+        lengths = torch.tensor(count) if steps is None else None
+        features, current = joined("features", 0), joined("current", NOTHING)
+        return cls(features, current, joined("upcoming", NOTHING), targets, before, lengths)
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(
-            *(x.to(device) for x in (self.features, self.current, self.upcoming, self.target, self.before))
+        features, current, upcoming, target, before = (
+            x.to(device) for x in (self.features, self.current, self.upcoming, self.target, self.before)
         )
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return Batch(features, current, upcoming, target, before, lengths)
 
 
 class TrainingWindows:
@@ -88,6 +104,7 @@ class AnticipationStage(Stage):
         run.skipped.update(self.source.skipped)
         found, self.language_source = vectors(self.source.label_names)
         self.language = torch.from_numpy(found)
+        self.orders = fitted_orders(self.recipe, self.source)
 
     def build_model(self) -> nn.Module:
         classes, data = len(self.source.label_names), self.recipe.data
@@ -100,7 +117,7 @@ class AnticipationStage(Stage):
         return TrainingWindows(self.source)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        return Batch.of(samples)
+        return Batch.of(samples, fixed_steps(self.recipe))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         train = self.recipe.train
@@ -108,7 +125,7 @@ class AnticipationStage(Stage):
 
     def step(self, model: nn.Module, batch: Batch, run: Run) -> dict[str, Tensor]:
         batch = batch.to(run.device)
-        outputs = model(batch.features)
+        outputs = model(batch.features, lengths=batch.lengths)
         targets, past = {"action": batch.target}, {"action": batch.current}
         if self.recipe.model.current_action:
             heads = self.recipe.model.heads(self.recipe.data.history)
@@ -126,7 +143,7 @@ class AnticipationStage(Stage):
 
     def _test(self, model: nn.Module, run: Run) -> tuple[np.ndarray, list[Sample]]:
         samples = [self.source.test_sample(k) for k in range(len(self.source.test_rows))]
-        return logits(model, samples, run.device), samples
+        return logits(model, samples, run.device, self.recipe, self.orders), samples
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
         if not self.source.test_rows:
@@ -141,15 +158,49 @@ class AnticipationStage(Stage):
         return judge(scores, samples, self.source, run.folder, run.skipped)
 
     def about(self) -> dict[str, Any]:
-        return {**self.source.about(), "language": self.language_source}
+        orders = None if self.orders is None else self.orders.to_dict()
+        return {**self.source.about(), "language": self.language_source, "orders": orders}
 
 
-def logits(model: nn.Module, samples: Sequence[Sample], device: torch.device) -> np.ndarray:
-    """(n, A) action logits of windows."""
+def fixed_steps(recipe: AnticipationSettings) -> int | None:
+    """Steps of every window; None where the network takes windows of any length."""
+    return None if recipe.model.causal else recipe.data.num_frames
+
+
+def fitted_orders(recipe: AnticipationSettings, source: StreamSource) -> Orders | None:
+    """The orders of the training streams, where the recipe asks for them."""
+    if recipe.model.orders is None:
+        return None
+    return Orders.fit(source.train_times(), len(source.label_names), recipe.model.orders.memory)
+
+
+def logits(
+    model: nn.Module,
+    samples: Sequence[Sample],
+    device: torch.device,
+    recipe: AnticipationSettings,
+    orders: Orders | None,
+) -> np.ndarray:
+    """(n, A) logits of the next action after windows: the network's, or with `orders` those of both answers."""
     parts = []
     with torch.inference_mode():
         for first in range(0, len(samples), BATCH):
-            some = [sample.features for sample in samples[first : first + BATCH]]
-            out = model(torch.from_numpy(np.stack(some)).to(device), with_past=False)
-            parts.append(out["logits/action"].float().cpu().numpy())
-    return np.concatenate(parts)
+            some = samples[first : first + BATCH]
+            batch = Batch.of(some, fixed_steps(recipe)).to(device)
+            out = model(batch.features, with_past=orders is not None, lengths=batch.lengths)
+            own = out["logits/action"].float().log_softmax(dim=-1).cpu().numpy()
+            if orders is None or recipe.model.orders is None:
+                parts += list(own)
+                continue
+            past, now = (
+                out[name].float().softmax(dim=-1).cpu().numpy()
+                for name in ("past_logits/current", "logits/current")
+            )
+            follower = Follower(orders, recipe.model.orders, 1 / recipe.data.frame_rate)
+            for k, sample in enumerate(some):
+                steps = len(sample.features)
+                seen = past[k, :steps] if batch.lengths is not None else past[k, -steps:]
+                # The first past vector is the first step itself, not what was foretold of it.
+                told = np.concatenate([seen[1:], now[k : k + 1]]) if sample.last_s >= 0 else now[:0]
+                parts.append(follower.answer(own[k], follower.follow(told, sample.from_start)))
+    return np.stack(parts)

@@ -1,9 +1,11 @@
 """Skeleton streams as anticipation samples: what was seen up to tau_a before an action, and which action it is.
 
 Nothing of the future is touched: a motion is cut after its last observed frame *before* features are computed
-from it, and velocities look back one frame. A step is the mean of the frames of 1/frame_rate seconds; steps are
-counted back from the end of the window. A window that reaches back before the stream repeats its first step; one
-that would end before it is blank.
+from it, bodies are turned to their mean shoulder line so far, and velocities look back one frame. A step is the mean
+of the frames of 1/frame_rate seconds, counted from the start of the stream; the last one may be shorter. A window is
+the stream so far; in a long stream its start moves on by half of tau_o whenever tau_o is full. So an earlier step
+never changes while a stream grows, and a decoder can keep what it knows of it. A window that would end before the
+stream is one blank step.
 
 Training windows are made from training streams alone. Some (`mix`) are spliced: every action, with the pause before
 it, is played by a random person who did the same action elsewhere. The order of the actions stays a real one, so
@@ -20,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from kinoscope import builtin
+from kinoscope.anticipation.pose_stream import PoseStream
 from kinoscope.anticipation.settings import StreamsData
 from kinoscope.errors import KinoscopeError
-from kinoscope.media.pose_features import BodyPlan, Standardiser, aligned, body_plan
+from kinoscope.media.pose_features import BodyPlan, Standardiser, body_plan
 from kinoscope.media.skeleton import Motion, SkeletonFile
 
 NOTHING = -1  # label of a step without action
@@ -33,10 +36,12 @@ ROUNDING_S = 1e-9  # a frame at the very end of a window is seen
 class Sample:
     """One window.
 
-    features: (T, D) float32. current: (T,) the action that goes on at each step; upcoming: (T, 1 + history) the
-    action that starts next, tau_a after the step before or later (what that step should have told), and those before
-    it, the latest first; target: the action to come; before: (history,) those before it. -1: none.
-    last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come.
+    features: (n, D) float32, n <= T steps. current: (n,) the action that goes on at each step; upcoming:
+    (n, 1 + history) the action that starts next, tau_a after the step before or later (what that step should have
+    told), and those before it, the latest first; target: the action to come; before: (history,) those before it.
+    -1: none.
+    last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come. from_start: the window
+    begins with the stream.
     """
 
     video: str
@@ -48,6 +53,7 @@ class Sample:
     last_s: float
     start_s: float
     end_s: float
+    from_start: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,21 +76,8 @@ def last_frame(end_s: float, fps: float) -> int:
 
 
 def frame_features(motion: Motion, plan: BodyPlan, up_axis: str) -> np.ndarray:
-    """(F, 6 V + 3): joints about the root, turned to the mean shoulder line, and speeds from one frame back."""
-    body, root, yaw = aligned(motion.joints, plan, up_axis)
-    travel = _back(root, motion.fps)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    turned = np.stack(
-        [cos * travel[:, 0] + sin * travel[:, 2], travel[:, 1], cos * travel[:, 2] - sin * travel[:, 0]],
-        axis=1,
-    )
-    parts = [body.reshape(len(body), -1), _back(body, motion.fps).reshape(len(body), -1), turned]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _back(values: np.ndarray, fps: float) -> np.ndarray:
-    """Backward differences in units a second; zero for the first frame."""
-    return np.diff(values, axis=0, prepend=values[:1]) * fps
+    """(F, 6 V + 3) of all frames of a motion."""
+    return PoseStream(plan, motion.fps, up_axis).push(motion.joints)
 
 
 def by_time(segments: np.ndarray) -> np.ndarray:
@@ -92,30 +85,49 @@ def by_time(segments: np.ndarray) -> np.ndarray:
     return segments[np.argsort(segments[:, 0], kind="stable")]
 
 
-def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(T, C) features, (T,) current and (T, 1 + history) upcoming and earlier actions of the window that ends with
-    frame `last`."""
-    total, size = data.num_frames, track.fps / data.frame_rate
-    bounds = np.round(last + 1 - np.arange(total, -1, -1) * size).astype(np.int64).clip(min=0)
-    full = np.flatnonzero(np.diff(bounds) > 0)
-    starts, stops = bounds[full], bounds[full + 1]
+def first_step(steps: int, most: int) -> int:
+    """Step with which the window of a stream of `steps` steps begins: 0, or a multiple of half of `most`.
+
+    >>> [first_step(steps, 8) for steps in (5, 8, 9, 12, 13)]
+    [0, 0, 4, 4, 8]
+    """
+    half = max(most // 2, 1)
+    return max(-(-(steps - most) // half), 0) * half
+
+
+def step_starts(last: int, fps: float, frame_rate: float) -> np.ndarray:
+    """First frame of every step that has begun by frame `last`.
+
+    >>> step_starts(20, fps=30.0, frame_rate=4.0).tolist()
+    [0, 8, 15]
+    """
+    size = max(fps / frame_rate, 1.0)
+    starts = np.round(np.arange(int((last + 1) / size) + 2) * size).astype(np.int64)
+    return starts[starts <= last]
+
+
+def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """(n, C) features, (n,) current and (n, 1 + history) upcoming and earlier actions of the window that ends with
+    frame `last`; whether it begins with the stream."""
+    starts = step_starts(last, track.fps, data.frame_rate)
+    begin = first_step(len(starts), data.num_frames)
+    starts = starts[begin:]
+    stops = np.append(starts[1:], last + 1)
     seen = track.features[starts[0] : last + 1]
     means = np.add.reduceat(seen, starts - starts[0], axis=0) / (stops - starts)[:, None]
     middle = (starts + stops - 1) // 2
     first, end, label = track.segments.T
     on = (first <= middle[:, None]) & (middle[:, None] < end)
-    current = np.where(on.any(1), label[on.argmax(1)], NOTHING) if len(label) else np.full(len(full), NOTHING)
+    current = (
+        np.where(on.any(1), label[on.argmax(1)], NOTHING) if len(label) else np.full(len(starts), NOTHING)
+    )
     # A step is told from the steps before it, whose last frame is starts - 1.
     later = first >= starts[:, None] - 1 + data.tau_a * track.fps
-    row = np.where(later.any(1), later.argmax(1), len(label)) if len(label) else np.zeros(len(full), np.int64)
-    upcoming = labels_at(label, row[:, None] - np.arange(data.history + 1))
-    pad = total - len(full)
-    nothing = np.full(pad, NOTHING)
-    return (
-        np.concatenate([np.repeat(means[:1], pad, axis=0), means]).astype(np.float32),
-        np.concatenate([nothing, current]),
-        np.concatenate([np.full((pad, data.history + 1), NOTHING), upcoming]),
+    row = (
+        np.where(later.any(1), later.argmax(1), len(label)) if len(label) else np.zeros(len(starts), np.int64)
     )
+    upcoming = labels_at(label, row[:, None] - np.arange(data.history + 1))
+    return means.astype(np.float32), current, upcoming, begin == 0
 
 
 def labels_at(label: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -150,10 +162,19 @@ class WindowReader:
         track = Track(
             motion.name, motion.fps, frame_features(seen, self.plan, up_axis), by_time(motion.segments)
         )
-        features, current, upcoming = window(track, last, self.data)
-        shown = self.standardise(features)
+        features, current, upcoming, begins = window(track, last, self.data)
+        seen_s = last / motion.fps
         return Sample(
-            motion.name, shown, current, upcoming, label, self._unknown(), last / motion.fps, start_s, stop_s
+            motion.name,
+            self.standardise(features),
+            current,
+            upcoming,
+            label,
+            self._unknown(),
+            seen_s,
+            start_s,
+            stop_s,
+            begins,
         )
 
     def _unknown(self) -> np.ndarray:
@@ -161,10 +182,9 @@ class WindowReader:
 
     def blank(self, name: str, label: int, start_s: float, stop_s: float) -> Sample:
         """The window of an action before which nothing can be observed."""
-        total = self.data.num_frames
-        nothing = np.full(total, NOTHING)
-        features = np.zeros((total, len(self.standardise.mean)), np.float32)
-        upcoming = np.full((total, self.data.history + 1), NOTHING)
+        nothing = np.full(1, NOTHING)
+        features = np.zeros((1, len(self.standardise.mean)), np.float32)
+        upcoming = np.full((1, self.data.history + 1), NOTHING)
         return Sample(name, features, nothing, upcoming, label, self._unknown(), -1.0, start_s, stop_s)
 
 
@@ -211,6 +231,16 @@ class StreamSource:
         """What a model must carry along to read other streams of this kind."""
         return {"label_names": list(self.label_names), "input_dim": self.input_dim, **self.reader.about()}
 
+    def train_times(self) -> list[list[tuple[float, float, int]]]:
+        """(start_s, end_s, label) of the actions of every training stream, in order of time."""
+        return [
+            [
+                (first / track.fps, end / track.fps, int(label))
+                for first, end, label in track.segments.tolist()
+            ]
+            for track in self.tracks
+        ]
+
     def train_orders(self) -> list[list[int]]:
         """The labels of every training stream, in order of time."""
         return [track.segments[:, 2].tolist() for track in self.tracks]
@@ -235,12 +265,13 @@ class StreamSource:
         last = last_frame(start_s - lead, track.fps)
         if last < 0:
             return self.reader.blank(track.name, label, start_s, end_s)
-        features, current, upcoming = window(track, last, data)
+        features, current, upcoming, begins = window(track, last, data)
         shown = self.reader.standardise(changed(features, data, generator))
         if data.noise:
             shown = shown + data.noise * generator.standard_normal(shown.shape[1], np.float32)
         before = labels_at(track.segments[:, 2], row - 1 - np.arange(data.history))
-        return Sample(track.name, shown, current, upcoming, label, before, last / track.fps, start_s, end_s)
+        seen_s = last / track.fps
+        return Sample(track.name, shown, current, upcoming, label, before, seen_s, start_s, end_s, begins)
 
     def test_sample(self, index: int) -> Sample:
         """The window before test action `index`."""

@@ -4,8 +4,9 @@ Zhou et al. S-GEAR (arXiv 2407.02309), sections 3.2 to 3.4.
 
 Differences from the official code:
 1. Batches and clips of one sample or one frame work; the official squeezing loses their axes.
-2. `quirks=False` corrects four things at once: see `temporal_context` and `prototypes`. A prediction then depends
-   on its own sample alone.
+2. `reference_quirks=False` corrects four things at once: see `temporal_context` and `prototypes`. A prediction then
+   depends on its own sample alone; with one prototype a frame, what a frame becomes depends on earlier frames alone,
+   clips may be of any length up to `num_frames`, and `advance` goes on frame by frame.
 3. The multi-modal branch, the feature mix-up and the four-step roll-out cannot run there and are not here.
 4. Work whose result nobody asks for is left out: `with_past=False` spares the outputs of past frames, and all
    but the class tokens of the last temporal block where `backbone_mean` is not wanted.
@@ -23,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinoscope.anticipation.models.decoder import CausalDecoder, DecoderConfig
+from kinoscope.anticipation.models.decoder import Cache, CausalDecoder, DecoderConfig
 from kinoscope.anticipation.models.prototypes import PrototypeAttention, cosine, select_prototypes
 from kinoscope.anticipation.models.temporal_context import TemporalContextBlock
 
@@ -57,6 +58,11 @@ class AnticipatorConfig:
     @property
     def pixels(self) -> bool:
         return self.backbone != IDENTITY
+
+    @property
+    def causal(self) -> bool:
+        """No frame is changed by a later one."""
+        return not (self.reference_quirks or (self.mean_representation and self.prot_attn))
 
     @property
     def prototypes(self) -> int:
@@ -96,7 +102,7 @@ class Anticipator(nn.Module):
             TemporalContextBlock(config.backbone_dim, frames, quirks) for _ in range(config.tca_blocks)
         )
         if config.prot_attn:
-            self.prototype_attention = PrototypeAttention(width, frames, quirks)
+            self.prototype_attention = PrototypeAttention(width, frames, quirks, config.causal)
         if config.backbone_dim != width:
             self.to_width = nn.Linear(config.backbone_dim, width, bias=False)
         self.decoder = CausalDecoder(width, config.decoder)
@@ -138,15 +144,17 @@ class Anticipator(nn.Module):
         with_past: bool = True,
         with_tokens: bool = False,
         target_shape: tuple[int, ...] = (),
+        lengths: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """video: pixels (B, T, 3, 1, H, W) or (B, T, crops, 3, 1, H, W), or features (B, T, D[, 1, 1, 1]).
 
         Crops are run one by one and every output is averaged over them (logits, not probabilities). with_past adds
-        `past_logits/<head>` and `similarities_past`; with_tokens adds `backbone` and `backbone_mean`.
+        `past_logits/<head>` and `similarities_past`; with_tokens adds `backbone` and `backbone_mean`. lengths (B,), of
+        features of a causal network: clips are filled up behind, and each ends with its own last frame.
         """
         if not self.config.pixels:
             x_BTC, standardised = self._features(video.flatten(2))
-            out = self._rest(x_BTC, x_BTC, with_past, target_shape)
+            out = self._rest(x_BTC, x_BTC, with_past, target_shape, lengths)
             return out | {"past_mean_representation": standardised.mean(dim=1)}
         if video.ndim == 6:
             return self._pixels(video, with_past, with_tokens, target_shape)
@@ -186,7 +194,12 @@ class Anticipator(nn.Module):
     # -- what both share --------------------------------------------------------------------------------------
 
     def _rest(
-        self, f_BTC: Tensor, g_BTC: Tensor, with_past: bool, target_shape: tuple[int, ...]
+        self,
+        f_BTC: Tensor,
+        g_BTC: Tensor,
+        with_past: bool,
+        target_shape: tuple[int, ...],
+        lengths: Tensor | None = None,
     ) -> dict[str, Tensor]:
         config, pixels = self.config, self.config.pixels
         f = f_BTC
@@ -196,7 +209,7 @@ class Anticipator(nn.Module):
             )
             gate = self.frame_gate.sigmoid()
             f = gate * f + (1 - gate) * self.prototype_attention(tokens, f)
-        decoded = self.decoder(f, target_shape)
+        decoded = self.decoder(f, target_shape, lengths)
         out = {
             "future_z": decoded.future,
             "past": decoded.past_BTC,
@@ -229,3 +242,32 @@ class Anticipator(nn.Module):
         mixture = (similarities / self.config.backbone_dim**0.5).softmax(dim=-1) @ values
         gate = self.mixture_gate.sigmoid()
         return gate * x + (1 - gate) * mixture, similarities
+
+    # -- frame by frame -----------------------------------------------------------------------------------------
+
+    def advance(self, frame_BD: Tensor, memory: Memory | None = None) -> tuple[dict[str, Tensor], Memory]:
+        """One more frame of features (B, D): `logits/<head>` as `forward` gives them for the clip so far, and what to
+        hand back with the next frame. The old memory stays as it is. A causal network only (ValueError)."""
+        if not self.config.causal or self.config.pixels:
+            raise ValueError("this network looks at a clip as a whole")
+        x, _ = self._features(frame_BD.unsqueeze(1))
+        tokens, frames = x, x
+        if self.config.prot_attn:
+            tokens = select_prototypes(x, self.prototypes, mean_representation=False, quirks=False)
+            if memory is not None:
+                tokens, frames = torch.cat((memory.tokens, tokens), 1), torch.cat((memory.frames, frames), 1)
+            gate = self.frame_gate.sigmoid()
+            x = gate * x + (1 - gate) * self.prototype_attention(tokens, frames, last=1)
+        future, cache = self.decoder.step(x[:, 0], None if memory is None else memory.cache)
+        mixed, _ = self._mix(future)
+        out = {f"logits/{name}": head(self.dropout(mixed)) for name, head in self.heads.items()}
+        return out, Memory(tokens, frames, cache)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What `Anticipator.advance` knows of the frames so far: prototypes and vectors (B, T, C), decoder cache."""
+
+    tokens: Tensor
+    frames: Tensor
+    cache: Cache

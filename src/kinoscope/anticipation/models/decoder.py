@@ -155,8 +155,11 @@ class CausalDecoder(nn.Module):
         self.decoder = nn.Linear(config.inter_dim, in_features, bias=False)
         self.transformer = CausalTransformer(config)
 
-    def forward(self, features: Tensor, target_shape: Sequence[int] = ()) -> Decoded:
-        """features: (B, T, C) or (B, C). target_shape: where it has three entries, the second is L.
+    def forward(
+        self, features: Tensor, target_shape: Sequence[int] = (), lengths: Tensor | None = None
+    ) -> Decoded:
+        """features: (B, T, C) or (B, C). target_shape: where it has three entries, the second is L. lengths (B,): clips
+        are filled up behind; the future is one step after their own last frame, errors of filling are 0.
 
         The squared error's targets are not detached, as in the official code.
         """
@@ -175,13 +178,19 @@ class CausalDecoder(nn.Module):
         y_BTC = self.decoder(torch.cat(hidden, dim=1))
         compared = min(full_BTC.shape[1], y_BTC.shape[1])
         error = (y_BTC[:, : compared - 1] - full_BTC[:, 1:compared]) ** 2
+        past = torch.cat((seen_BTC[:, :1], y_BTC[:, : observed - 1]), dim=1)
+        if lengths is not None:
+            if length != 1 or drop:
+                raise ValueError("clips of several lengths are continued by one step from their last frame")
+            steps = torch.arange(1, compared, device=lengths.device)
+            error = error * (steps < lengths[:, None])[..., None]
+            return Decoded(past, y_BTC[torch.arange(len(y_BTC), device=lengths.device), lengths - 1], error)
         if self.config.return_past_too:
             final = torch.cat((seen_BTC, y_BTC[:, observed - 1 :]), dim=1)
         else:
             final = y_BTC[:, -length:]
         if self.config.avg_last_n > 0:
             final = final[:, -self.config.avg_last_n :].mean(dim=1)
-        past = torch.cat((seen_BTC[:, :1], y_BTC[:, : observed - 1]), dim=1)
         return Decoded(past, final, error)
 
     def _length(self, target_shape: Sequence[int]) -> int:

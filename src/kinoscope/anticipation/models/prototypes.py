@@ -7,6 +7,9 @@ Differences from the official code:
 2. `quirks=False` keeps every sample's own prototypes, in descending order, and puts the heads beside their
    channels. Official: picks are viewed as (k, B, C), so tokens of other samples of the batch leak in; their
    order is whatever `topk(sorted=False)` leaves; heads and frames are reinterpreted in memory.
+3. `causal=True`, for one prototype a frame: a frame is mixed with prototypes of frames up to its own, so that what
+   a frame becomes does not change when more are seen. The prior is a mean over those frames (official: a sum over
+   all), and clips may have fewer frames than it knows.
 
 Shapes: B batch, T frames, C width, A classes, H heads, K prototypes picked.
 """
@@ -47,11 +50,11 @@ def select_prototypes(
 class PrototypeAttention(nn.Module):
     """Attention of the picked prototypes (queries and values) to the frames (keys), with a Toeplitz prior."""
 
-    def __init__(self, dim: int, frames: int, quirks: bool = True) -> None:
+    def __init__(self, dim: int, frames: int, quirks: bool = True, causal: bool = False) -> None:
         super().__init__()
         if dim % HEAD_WIDTH:
             raise ValueError(f"width {dim} is not a multiple of {HEAD_WIDTH}")
-        self.heads, self.quirks = dim // HEAD_WIDTH, quirks
+        self.heads, self.quirks, self.causal = dim // HEAD_WIDTH, quirks, causal
         self.distance_weights = nn.Parameter(torch.full((self.heads, frames), 0.5))
         self.gate = nn.Parameter(torch.full((1,), 0.5))
         self.out = nn.Linear(dim, dim)
@@ -66,13 +69,19 @@ class PrototypeAttention(nn.Module):
         parts = (prior_HTT[:3].cos(), prior_HTT[3:6].sin(), prior_HTT[6:9].cos(), prior_HTT[9:].sin())
         return torch.cat(parts)
 
-    def forward(self, tokens_BTC: Tensor, frames_BTC: Tensor) -> Tensor:
-        """(B, T, C) of both; (B, T, C) out."""
+    def forward(self, tokens_BTC: Tensor, frames_BTC: Tensor, last: int | None = None) -> Tensor:
+        """(B, T, C) of both; (B, T, C) out, or the last `last` frames of it (not with quirks)."""
         batch, frames, width = frames_BTC.shape
         s, f = (x.reshape(batch, frames, self.heads, -1).transpose(1, 2) for x in (tokens_BTC, frames_BTC))
-        attention = ((s * HEAD_WIDTH**-0.5) @ f.transpose(-2, -1)).softmax(dim=-1)
+        q = s if last is None else s[:, :, -last:]
+        scores, prior = (q * HEAD_WIDTH**-0.5) @ f.transpose(-2, -1), self.cyclic(self.toeplitz())
+        if self.causal:
+            seen = torch.ones(frames, frames, dtype=torch.bool, device=f.device).tril()
+            prior = prior[:, :frames, :frames] * (seen / seen.sum(dim=1, keepdim=True))
+            prior, seen = prior[:, -q.shape[2] :], seen[-q.shape[2] :]
+            scores = scores.masked_fill(~seen, -torch.inf)
         gate = self.gate.sigmoid()
-        y_BHTE = (gate * attention + (1 - gate) * self.cyclic(self.toeplitz())) @ s
+        y_BHTE = (gate * scores.softmax(dim=-1) + (1 - gate) * prior) @ s
         if not self.quirks:
             y_BHTE = y_BHTE.transpose(1, 2)
-        return self.out(y_BHTE.reshape(batch, frames, width))  # with quirks: (H, T, E) read as (T, C)
+        return self.out(y_BHTE.reshape(batch, q.shape[2], width))  # with quirks: (H, T, E) read as (T, C)
