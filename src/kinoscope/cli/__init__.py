@@ -25,10 +25,12 @@ COMMANDS = (
     "evaluate",
     "predict",
     "extract",
+    "align",
     "pose",
     "watch",
     "convert",
     "export",
+    "calibrate",
     "report",
 )
 
