@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_gentle, draw_view
+from kinoscope.skeleton.layouts import NTU_25
 
 SHAPE = (3, 20, 25, 2)
 
@@ -59,3 +60,19 @@ def test_an_uneven_pace_shows_frames_of_the_clip_in_order():
         assert float(played.min()) >= 0
         assert float(played.max()) <= 29
         assert float(played[-1] - played[0]) >= 29 * 0.5
+
+
+def test_longer_bones_keep_their_directions_and_carry_what_hangs_from_them():
+    x = torch.randn(3, 3, 12, 25, 2)
+    views = [View() for _ in range(3)]
+    for i, view in enumerate(views[:2]):
+        source = OneGenerator(np.random.default_rng(i))
+        draw_gentle(view, source, tuple(x.shape[1:]), limbs=0.3, links=len(NTU_25.links))
+    grown = apply(x, views)
+    assert torch.equal(grown[2], x[2])
+    children, parents = map(list, zip(*NTU_25.links, strict=True))
+    before, after = (t[..., children, :] - t[..., parents, :] for t in (x, grown))
+    for i, view in enumerate(views[:2]):
+        factors = 1 + torch.from_numpy(view.limbs).float()
+        torch.testing.assert_close(after[i], before[i] * factors[:, None], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(grown[..., NTU_25.centre, :], x[..., NTU_25.centre, :])

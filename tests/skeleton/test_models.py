@@ -6,7 +6,14 @@ import torch
 from kinoscope.errors import KinoscopeError
 from kinoscope.skeleton import official
 from kinoscope.skeleton.layouts import LAYOUTS
-from kinoscope.skeleton.models import AimCLR, Encoder, EncoderConfig, attention_drop
+from kinoscope.skeleton.models import (
+    AimCLR,
+    Encoder,
+    EncoderConfig,
+    TimeEncoderConfig,
+    attention_drop,
+    build_encoder,
+)
 from kinoscope.skeleton.models.contrast import write_queue
 
 SMALL = EncoderConfig(hidden_channels=4, hidden_dim=16)
@@ -58,3 +65,32 @@ def test_partial_checkpoints_fail_with_the_list(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"no")
     with pytest.raises(KinoscopeError, match="checkpoint"):
         official.read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 32])
+def test_the_time_encoder_of_any_length_batch_equals_one_by_one(frames):
+    config = TimeEncoderConfig(in_channels=3, hidden_channels=8, hidden_dim=12)
+    encoder = build_encoder(config, 5).eval()
+    x = torch.randn(3, 3, frames, 25, 2)
+    x[1, ..., 1] = 0
+    with torch.no_grad():
+        whole = encoder(x)
+        torch.testing.assert_close(whole, torch.cat([encoder(one[None]) for one in x]))
+        plain, dropped = encoder.forward_dropped(x)
+    torch.testing.assert_close(plain, whole)
+    assert whole.shape == dropped.shape == (3, 5)
+
+
+def test_the_layout_of_large_batches_changes_no_number(monkeypatch):
+    """Joints first (large) against the published order (small): outputs and gradients, in float64."""
+    x = torch.randn(2, 3, 20, 25, 2, dtype=torch.float64)
+    found = []
+    for small in (0, 10**9):
+        monkeypatch.setattr("kinoscope.skeleton.models.encoder.SMALL", small)
+        torch.manual_seed(0)
+        net = Encoder(EncoderConfig(hidden_channels=4, hidden_dim=128, dropout=0.0), 5).double().train()
+        out = net(x)
+        out.square().sum().backward()
+        found.append([out.detach(), *(p.grad for p in net.parameters()), *net.buffers()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -99,6 +99,7 @@ class View:
     masked: int | None = None  # axis set to zero
     reverse: bool = False
     play: np.ndarray | None = None  # (T,) frame, between 0 and T - 1, shown at every frame
+    limbs: np.ndarray | None = None  # (links,) share by which every bone is longer
 
 
 def draw_crop(view: View, source: Uniforms, frames: int, ratio: int) -> None:
@@ -192,11 +193,14 @@ def draw_gentle(
     scale: float = 0.0,
     tempo: float = 0.0,
     jitter: float = 0.0,
+    limbs: float = 0.0,
+    links: int = 0,
 ) -> None:
-    """What a person could have done: another heading (+- degrees about y), size, pace, and a noisier sensor.
+    """What a person could have done: another heading (+- degrees about y), size, build, pace, a noisier sensor.
 
     Ours, for small data sets (the published views have none of it). tempo: up to this share of the clip is cut off,
-    and the rest plays unevenly by a sine of up to a quarter of it. Zero switches each off.
+    and the rest plays unevenly by a sine of up to a quarter of it; limbs: each of the skeleton's `links` bones is
+    longer or shorter by up to this share. Zero switches each off.
     """
     if tempo > 0:
         length = 1 - tempo * source.uniform(0, 1)
@@ -209,6 +213,8 @@ def draw_gentle(
         cos, sin = math.cos(turn), math.sin(turn)
         gentle = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) * (1 + source.uniform(-scale, scale))
         view.matrix = gentle if view.matrix is None else gentle @ view.matrix
+    if limbs > 0:
+        view.limbs = np.array([source.uniform(-limbs, limbs) for _ in range(links)])
     if jitter > 0:
         noise = source.noise(jitter, shape)
         view.noise = noise if view.noise is None else view.noise + noise
@@ -235,6 +241,9 @@ def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Te
         x = torch.bmm(torch.from_numpy(matrices).to(device, dtype), x.reshape(N, C, -1)).view(N, C, T, V, M)
     elif x is x_NCTVM:
         x = x.clone()
+    if any(view.limbs is not None for view in views):
+        grown = np.stack([np.zeros(len(layout.links)) if v.limbs is None else v.limbs for v in views])
+        x = _resized(x, torch.from_numpy(grown).to(device, dtype), layout)
     if any(view.flip for view in views):
         chosen = torch.tensor([i for i, view in enumerate(views) if view.flip], device=device)
         x[chosen] = x[chosen][..., layout.flipped, :]
@@ -252,6 +261,13 @@ def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Te
         if view.reverse:
             x[i] = x[i].flip(1)
     return x
+
+
+def _resized(x_NCTVM: Tensor, grown_NL: Tensor, layout: Layout) -> Tensor:
+    """Every bone longer by its share; what hangs from it moves along."""
+    bones, moved = (torch.from_numpy(m).to(x_NCTVM) for m in layout.bone_matrices())
+    change_NVV = (bones * grown_NL[:, None, :]) @ moved + torch.eye(layout.count).to(x_NCTVM)
+    return torch.einsum("nctvm,nvw->nctwm", x_NCTVM, change_NVV).contiguous()
 
 
 def _frames(view: View, length: int) -> np.ndarray:

@@ -191,7 +191,15 @@ class Views:
         for kind in self.kinds:
             view = draw_view(source, x.shape, shear=a.shear, padding_ratio=a.padding_ratio, extreme=kind)
             draw_gentle(
-                view, source, x.shape, rotation=a.rotation, scale=a.scale, tempo=a.tempo, jitter=a.jitter
+                view,
+                source,
+                x.shape,
+                rotation=a.rotation,
+                scale=a.scale,
+                tempo=a.tempo,
+                jitter=a.jitter,
+                limbs=a.limbs,
+                links=len(self.clips.layout.links),
             )
             views.append(view)
         return x, views, int(self.clips.labels[index])

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from kinoscope.errors import KinoscopeError
 
 Pair = tuple[int, int]
@@ -44,6 +46,19 @@ class Layout:
         for a, b in self.mirror:
             order[a], order[b] = b, a
         return order
+
+    def bone_matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """(V, links): joints to bones, child minus parent; (links, V): one where a joint moves with a bone."""
+        parent = dict(self.links)
+        bones, moved = np.zeros((self.count, len(self.links))), np.zeros((len(self.links), self.count))
+        for k, (child, root) in enumerate(self.links):
+            bones[child, k], bones[root, k] = 1, -1
+            for joint in range(self.count):
+                at, steps = joint, 0
+                while at != child and at in parent and steps <= self.count:
+                    at, steps = parent[at], steps + 1
+                moved[k, joint] = at == child
+        return bones, moved
 
 
 def _names(text: str) -> tuple[str, ...]:

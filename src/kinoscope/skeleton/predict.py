@@ -21,7 +21,7 @@ from kinoscope.skeleton.data import Clips, clips_of, open_clips
 from kinoscope.skeleton.downsample import downsample
 from kinoscope.skeleton.layouts import NTU_25, Layout, layout_of
 from kinoscope.skeleton.metrics import percent, top_k
-from kinoscope.skeleton.models import Encoder
+from kinoscope.skeleton.models import ClipEncoder, build_encoder
 from kinoscope.skeleton.settings import Schema
 from kinoscope.skeleton.skeleton_files import read_skeleton
 from kinoscope.skeleton.stages import LinearHead, encode, encoder_config
@@ -41,7 +41,7 @@ class SkeletonModel:
     """The encoder, its classifier if any, and the names of the classes."""
 
     def __init__(
-        self, encoder: Encoder, head: Any, label_names: list[str], settings: Schema, layout: Layout
+        self, encoder: ClipEncoder, head: Any, label_names: list[str], settings: Schema, layout: Layout
     ) -> None:
         self.encoder, self.head = encoder.eval(), head
         self.label_names, self.settings, self.layout = label_names, settings, layout
@@ -121,7 +121,7 @@ def load(weights: Weights, settings: Schema) -> SkeletonModel:
     names = about["joint_names"]
     layout = layout_of(names, [parents.get(j, -1) for j in range(len(names))])
     layout = NTU_25 if tuple(names) == NTU_25.joints else layout
-    encoder = Encoder(encoder_config(settings.model, layout), len(about["label_names"]))
+    encoder = build_encoder(encoder_config(settings.model, layout), len(about["label_names"]))
     head: Any = None
     state = weights.state
     if about["stage"] == "linear":
@@ -142,7 +142,7 @@ def load_official(path: Path, settings: Schema) -> SkeletonModel:
     tensors = official.read(path)
     last = tensors.get("encoder_q.fc.weight")
     classes = len(last) if last is not None else 1
-    encoder = Encoder(encoder_config(settings.model, NTU_25), classes)
+    encoder = build_encoder(encoder_config(settings.model, NTU_25), classes)
     kept = {n.removeprefix("encoder_q."): v for n, v in tensors.items() if n.startswith("encoder_q.")}
     official.load(encoder, kept, ignored=() if last is not None else ("fc.",), fresh=("fc.",), file=path)
     names = [str(i + 1) for i in range(classes)] if last is not None else []

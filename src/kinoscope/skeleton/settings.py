@@ -37,7 +37,10 @@ class Model(Settings):
 
     method: Literal["aimclr", "skeletonclr"] = "aimclr"
     stream: Literal["joint", "motion", "bone", "all"] = "joint"  # all: the three as channels of one encoder
-    hidden_channels: int = Field(16, ge=1)
+    encoder: Literal["graph", "time"] = (
+        "graph"  # the published ST-GCN, or convolutions over time for small data
+    )
+    hidden_channels: int = Field(16, ge=1)  # of the first blocks
     hidden_dim: int = Field(256, ge=1)  # features
     dropout: float = Field(0.5, ge=0, lt=1)
     strategy: Literal["uniform", "distance", "spatial"] = "spatial"
@@ -60,6 +63,7 @@ class Augmentation(Settings):
     tempo: float = Field(
         0.0, ge=0, lt=1
     )  # of every view: share of the clip cut off, and how unevenly it plays
+    limbs: float = Field(0.0, ge=0, lt=1)  # of every view: every bone longer or shorter by up to this share
     jitter: float = Field(0.0, ge=0)  # deviation of noise on every view, in units of the clip
     extreme: str = "12345"  # 1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal
 

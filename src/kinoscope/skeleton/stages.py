@@ -25,7 +25,17 @@ from kinoscope.skeleton.few_labels import labelled_subset
 from kinoscope.skeleton.layouts import Layout
 from kinoscope.skeleton.loss import aimclr_loss, info_nce
 from kinoscope.skeleton.metrics import confusion, nearest_labels, percent, top_k
-from kinoscope.skeleton.models import AimCLR, Classifier, Encoder, EncoderConfig, SkeletonCLR, initialise
+from kinoscope.skeleton.models import (
+    AimCLR,
+    AnyConfig,
+    Classifier,
+    ClipEncoder,
+    EncoderConfig,
+    SkeletonCLR,
+    TimeEncoderConfig,
+    build_encoder,
+    initialise,
+)
 from kinoscope.skeleton.settings import Model, Schema, fitted
 from kinoscope.skeleton.streams import ALL, stream
 
@@ -41,10 +51,13 @@ def stages(settings: Schema) -> list[Stage]:
     ]
 
 
-def encoder_config(model: Model, layout: Layout) -> EncoderConfig:
+def encoder_config(model: Model, layout: Layout) -> AnyConfig:
     """The encoder of a recipe for a layout."""
+    channels = 9 if model.stream == ALL else 3
+    if model.encoder == "time":
+        return TimeEncoderConfig(channels, model.hidden_channels, model.hidden_dim, model.dropout, layout)
     return EncoderConfig(
-        in_channels=9 if model.stream == ALL else 3,
+        in_channels=channels,
         hidden_channels=model.hidden_channels,
         hidden_dim=model.hidden_dim,
         dropout=model.dropout,
@@ -54,8 +67,14 @@ def encoder_config(model: Model, layout: Layout) -> EncoderConfig:
     )
 
 
+def initialise_for(settings: Model, network: nn.Module) -> None:
+    """Small random weights as published for the ST-GCN; the other encoder keeps PyTorch's own."""
+    if settings.encoder == "graph":
+        initialise(network)
+
+
 @torch.no_grad()
-def encode(encoder: Encoder, clips: Clips, name: str, device: torch.device, batch: int = 128) -> Tensor:
+def encode(encoder: ClipEncoder, clips: Clips, name: str, device: torch.device, batch: int = 128) -> Tensor:
     """(N, D) features of all clips, in evaluation mode, in order."""
     was, parts = encoder.training, []
     encoder.eval()
@@ -132,7 +151,7 @@ class PretrainStage(SkeletonStage):
         m = self.recipe.model
         kind = AimCLR if m.method == "aimclr" else SkeletonCLR
         model = kind(self.config, m.feature_dim, m.queue_size, m.momentum, m.temperature, m.mlp)
-        initialise(model)
+        initialise_for(m, model)
         if m.key_starts_equal:
             model.key.load_state_dict(model.query.state_dict())
         return model
@@ -216,8 +235,8 @@ class LinearStage(SkeletonStage):
     def prepare(self, run: Run) -> None:
         super().prepare(run)
         torch.manual_seed(self.recipe.train.seed)
-        encoder = Encoder(self.config, 1)
-        initialise(encoder)
+        encoder = build_encoder(self.config, 1)
+        initialise_for(self.recipe.model, encoder)
         name = self.recipe.model.stream
         encoder.to(run.device)
         self.fresh = [encode(encoder, c, name, run.device).cpu() for c in (self.train, self.test)]
@@ -286,7 +305,7 @@ class FinetuneStage(SkeletonStage):
 
     def build_model(self) -> nn.Module:
         model = Classifier(self.config, len(self.train.label_names))
-        initialise(model)
+        initialise_for(self.recipe.model, model)
         model.query.load_state_dict(self.pretrained(), strict=False)
         return model
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from golden.aimclr.setup import (
@@ -75,8 +75,13 @@ def encoder(case: Case) -> Outputs:
         return {"logits": model.classify(given["x"], hyper.get("view", "all")).detach().numpy()}
     net: Any = model if isinstance(model, Encoder) else model.query
     seen: list[np.ndarray] = []
+
+    def keep(block: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
+        published = given[2]
+        seen.append((out if published else out.permute(2, 3, 1, 0)).detach().numpy())
+
     for block in net.blocks:
-        block.register_forward_hook(lambda _m, _i, out: seen.append(out.detach().permute(2, 3, 1, 0).numpy()))
+        block.register_forward_hook(keep)
     outputs: Outputs = {}
     if hyper.get("drop"):
         logits, dropped = net.forward_dropped(given["x"])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.skeleton.models.encoder import Encoder, EncoderConfig
+from kinoscope.skeleton.models.time_encoder import AnyConfig, build_encoder
 
 
 @dataclass
@@ -69,7 +69,7 @@ class SkeletonCLR(nn.Module):
 
     def __init__(
         self,
-        config: EncoderConfig,
+        config: AnyConfig,
         feature_dim: int = 128,
         queue_size: int = 32768,
         momentum: float = 0.999,
@@ -82,8 +82,8 @@ class SkeletonCLR(nn.Module):
         self.pointer: Tensor
         self.register_buffer("queue", F.normalize(torch.randn(feature_dim, queue_size), dim=0))
         self.register_buffer("pointer", torch.zeros(1, dtype=torch.long))
-        self.query = Encoder(config, feature_dim, mlp)
-        self.key = Encoder(config, feature_dim, mlp)
+        self.query = build_encoder(config, feature_dim, mlp)
+        self.key = build_encoder(config, feature_dim, mlp)
         self.key.load_state_dict(self.query.state_dict())
         self.key.requires_grad_(False)
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from kinoscope.skeleton.layouts import Layout
 from kinoscope.skeleton.models.contrast import follow, nearest, write_queue
-from kinoscope.skeleton.models.encoder import Encoder, EncoderConfig
+from kinoscope.skeleton.models.encoder import ClipEncoder
+from kinoscope.skeleton.models.time_encoder import AnyConfig, build_encoder
 from kinoscope.skeleton.streams import STREAMS, stream
 
 PAIRS = tuple((a, b) for a in STREAMS for b in STREAMS if a != b)
@@ -40,7 +41,7 @@ class CrosSCLR(nn.Module):
 
     def __init__(
         self,
-        config: EncoderConfig,
+        config: AnyConfig,
         feature_dim: int = 128,
         queue_size: int = 32768,
         momentum: float = 0.999,
@@ -55,14 +56,14 @@ class CrosSCLR(nn.Module):
         self.downstream = classes is not None
         if classes is not None:
             for name in STREAMS:
-                self.add_module(f"query{_suffix(name)}", Encoder(config, classes))
+                self.add_module(f"query{_suffix(name)}", build_encoder(config, classes))
             return
         for name in STREAMS:
             queue = F.normalize(torch.randn(feature_dim, queue_size), dim=0)
             self.register_buffer(f"queue{_suffix(name)}", queue)
             self.register_buffer(f"pointer{_suffix(name)}", torch.zeros(1, dtype=torch.long))
         for name in STREAMS:
-            query, key = Encoder(config, feature_dim, mlp), Encoder(config, feature_dim, mlp)
+            query, key = build_encoder(config, feature_dim, mlp), build_encoder(config, feature_dim, mlp)
             self.add_module(f"query{_suffix(name)}", query)
             self.add_module(f"key{_suffix(name)}", key)
             if name != "joint" and mlp:
@@ -73,10 +74,10 @@ class CrosSCLR(nn.Module):
             key.load_state_dict(query.state_dict())
             key.requires_grad_(False)
 
-    def part(self, side: str, name: str) -> Encoder:
+    def part(self, side: str, name: str) -> ClipEncoder:
         """The `query` or `key` encoder of a stream."""
         module = getattr(self, side + _suffix(name))
-        assert isinstance(module, Encoder)
+        assert isinstance(module, ClipEncoder)
         return module
 
     def forward(self, query: Tensor, key: Tensor, mine: int = 0, context: bool = True) -> CrossContrast:

@@ -4,7 +4,8 @@ Shapes: N clips, M bodies, B = N*M, C channels, T frames, V joints, K adjacency 
 AimCLR section 4.1; ST-GCN (AAAI 2018). Differences from the official code:
 1. the adjacency is applied before the 1x1 convolution (same sum, a third of the memory where C grows);
 2. blocks keep (V, T, B, C): joints and frames mix by plain products, channels lie together; the wide block
-   convolves in the Fourier domain (`time_conv.py`), a quarter of the multiplications;
+   convolves in the Fourier domain (`time_conv.py`), a quarter of the multiplications; small batches that are
+   differentiated gain nothing from it and sum in the published order, down to the official roundings;
 3. in evaluation mode, a body that is absent (all zero) in all clips is encoded once (same numbers).
 """
 
@@ -21,6 +22,8 @@ from kinoscope.skeleton.layouts import NTU_25, Layout
 from kinoscope.skeleton.models.attention_drop import attention_drop
 from kinoscope.skeleton.models.dropout import Dropout
 from kinoscope.skeleton.models.time_conv import MIN_CHANNELS, conv_1x1, fourier_conv
+
+SMALL = 100_000  # joints x frames x bodies: below, the published order is as fast
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,26 @@ class Block(nn.Module):
         y = conv_1x1(x_VTBC[:, :: conv.stride[0]], conv.weight.flatten(1)) + conv.bias
         return _channels_last(norm, y)
 
-    def forward(self, x_VTBC: Tensor, adjacency_KVV: Tensor) -> Tensor:
+    def forward(self, x: Tensor, adjacency_KVV: Tensor, published: bool) -> Tensor:
+        """x and result: (B, C, T, V) where `published`, else (V, T, B, C)."""
+        return (self.in_official_order if published else self.joints_first)(x, adjacency_KVV)
+
+    def joints_first(self, x_VTBC: Tensor, adjacency_KVV: Tensor) -> Tensor:
+        """Products over joints, then over channels that lie together."""
         y = _channels_last(self.graph_norm, self.mix(x_VTBC, adjacency_KVV)).relu_()
         y = self.dropout(_channels_last(self.time_norm, self.in_time(y)))
         if self.residual:
             y = y + (x_VTBC if self.shortcut is None else self.shortened(self.shortcut, x_VTBC))
+        return F.relu(y, inplace=True)
+
+    def in_official_order(self, x_BCTV: Tensor, adjacency_KVV: Tensor) -> Tensor:
+        """The same sums as the official code orders them."""
+        z = self.graph_conv(x_BCTV).unflatten(1, (self.parts, self.out_channels))
+        y = torch.einsum("nkctv,kvw->nctw", z, adjacency_KVV).contiguous()
+        y = self.time_norm(self.time_conv(self.graph_norm(y).relu_()))
+        y = self.dropout(y)
+        if self.residual:
+            y = y + (x_BCTV if self.shortcut is None else self.shortcut(x_BCTV))
         return F.relu(y, inplace=True)
 
 
@@ -102,38 +120,17 @@ def _channels_last(layer: nn.Module, x_VTBC: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1)
 
 
-class Encoder(nn.Module):
-    """Clips (N, C, T, V, M) to `out_features` numbers through `head`; `features` stops before the head."""
+class ClipEncoder(nn.Module):
+    """Clips (N, C, T, V, M) to `out_features` numbers through `head`; `features` stops before the head.
 
-    def __init__(self, config: EncoderConfig, out_features: int, mlp: bool = False) -> None:
-        super().__init__()
-        matrices = torch.from_numpy(
-            adjacency(config.layout, config.strategy, config.max_hop, config.dilation)
-        ).float()
-        self.adjacency: Tensor
-        self.register_buffer("adjacency", matrices)
-        parts, h = len(matrices), config.hidden_channels
-        self.input_norm = nn.BatchNorm1d(config.in_channels * config.layout.count)
-        widths = [(config.in_channels, h), (h, h), (h, h), (h, h), (h, 2 * h), (2 * h, 2 * h), (2 * h, 2 * h)]
-        widths += [(2 * h, 4 * h), (4 * h, 4 * h), (4 * h, config.hidden_dim)]
-        self.blocks = nn.ModuleList(
-            Block(a, b, parts, 2 if i in (4, 7) else 1, config.dropout if i else 0.0, residual=i > 0)
-            for i, (a, b) in enumerate(widths)
-        )
-        self.head = projector(config.hidden_dim, out_features, mlp)
-        self.importance: nn.ParameterList | None = None
-        if config.edge_importance:
-            self.importance = nn.ParameterList(torch.ones_like(matrices) for _ in widths)
+    What the encoders share; each says how the bodies of a clip become a feature map.
+    """
+
+    head: nn.Module
 
     def feature_map(self, x_NCTVM: Tensor) -> Tensor:
-        """(N*M, D, T', V): what the last block puts out."""
-        N, C, T, V, M = x_NCTVM.shape
-        x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(N * M, V * C, T)
-        x = self.input_norm(x).view(N * M, V, C, T).permute(1, 3, 0, 2).contiguous()
-        for i, block in enumerate(self.blocks):
-            weight = self.adjacency if self.importance is None else self.adjacency * self.importance[i]
-            x = block(x, weight)
-        return x.permute(2, 3, 1, 0)
+        """(N*M, D, T', V'): what the last block puts out."""
+        raise NotImplementedError
 
     @staticmethod
     def pool(x_BDTV: Tensor, bodies: int) -> Tensor:
@@ -165,21 +162,46 @@ class Encoder(nn.Module):
         return self.head(self.pool(features, bodies)), self.head(self.pool(dropped, bodies))
 
 
+class Encoder(ClipEncoder):
+    """The published ST-GCN."""
+
+    def __init__(self, config: EncoderConfig, out_features: int, mlp: bool = False) -> None:
+        super().__init__()
+        matrices = torch.from_numpy(
+            adjacency(config.layout, config.strategy, config.max_hop, config.dilation)
+        ).float()
+        self.adjacency: Tensor
+        self.register_buffer("adjacency", matrices)
+        parts, h = len(matrices), config.hidden_channels
+        self.input_norm = nn.BatchNorm1d(config.in_channels * config.layout.count)
+        widths = [(config.in_channels, h), (h, h), (h, h), (h, h), (h, 2 * h), (2 * h, 2 * h), (2 * h, 2 * h)]
+        widths += [(2 * h, 4 * h), (4 * h, 4 * h), (4 * h, config.hidden_dim)]
+        self.blocks = nn.ModuleList(
+            Block(a, b, parts, 2 if i in (4, 7) else 1, config.dropout if i else 0.0, residual=i > 0)
+            for i, (a, b) in enumerate(widths)
+        )
+        self.head = projector(config.hidden_dim, out_features, mlp)
+        self.importance: nn.ParameterList | None = None
+        if config.edge_importance:
+            self.importance = nn.ParameterList(torch.ones_like(matrices) for _ in widths)
+
+    def feature_map(self, x_NCTVM: Tensor) -> Tensor:
+        """(N*M, D, T', V): what the last block puts out."""
+        N, C, T, V, M = x_NCTVM.shape
+        x = x_NCTVM.permute(0, 4, 3, 1, 2).reshape(N * M, V * C, T)
+        x = self.input_norm(x).view(N * M, V, C, T)
+        published = torch.is_grad_enabled() and N * M * T * V < SMALL
+        x = x.permute((0, 2, 3, 1) if published else (1, 3, 0, 2)).contiguous()
+        for i, block in enumerate(self.blocks):
+            weight = self.adjacency if self.importance is None else self.adjacency * self.importance[i]
+            x = block(x, weight, published)
+        return x if published else x.permute(2, 3, 1, 0)
+
+
 def projector(in_features: int, out_features: int, mlp: bool) -> nn.Module:
     """One linear layer, or two with a ReLU between."""
     last = nn.Linear(in_features, out_features)
     return nn.Sequential(nn.Linear(in_features, in_features), nn.ReLU(), last) if mlp else last
-
-
-class Classifier(nn.Module):
-    """The encoder with a linear layer on its features: all downstream protocols."""
-
-    def __init__(self, config: EncoderConfig, classes: int) -> None:
-        super().__init__()
-        self.query = Encoder(config, classes)
-
-    def forward(self, x_NCTVM: Tensor) -> Tensor:
-        return self.query(x_NCTVM)
 
 
 def initialise(model: nn.Module) -> None:
