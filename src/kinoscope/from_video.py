@@ -32,6 +32,7 @@ class VideoModel:
     def __init__(self, model: Any, encoder_weights: str | Path | None = None) -> None:
         self.model, self._encoder_weights = model, encoder_weights
         self._encoder: Any = None
+        self.overlay: dict[str, Any] = {}  # of the last video: what `report.overlays` draws on it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["model"], name)
@@ -43,13 +44,31 @@ class VideoModel:
 
         Raises KinoscopeError where the video cannot be read, or the model cannot be asked about videos.
         """
-        if not is_video(path) or reads(self.model) == "video":
+        self.overlay = {}
+        if not is_video(path):
             return self.model.predict(path, everything, **more)
+        if reads(self.model) == "video":
+            answer = self.model.predict(path, everything, **more)
+            self._show_windows(answer, Path(path))
+            return answer
         with tempfile.TemporaryDirectory(prefix="kinoscope-predict-") as folder:
             make = self._skeletons if reads(self.model) == "skeletons" else self._features
             return self.model.predict(
                 make(Path(path), name or Path(path).stem, Path(folder)), everything, **more
             )
+
+    def _show_windows(self, answer: Any, path: Path) -> None:
+        """Where a model of windows looked."""
+        shape: Any = getattr(getattr(self.model, "settings", None), "model", None)
+        if not isinstance(answer, dict) or "windows" not in answer or not hasattr(shape, "patch_size"):
+            return
+        from kinoscope.media.video import probe
+        from kinoscope.report.overlays import windows
+        from kinoscope.tasks import room
+
+        resized = room("recognition", "augment").scale_size(shape.input_size)
+        order, corners = zip(*[(w["frame"], w["corner"]) for w in answer["windows"]], strict=True)
+        self.overlay = windows(order, corners, shape.input_size, shape.patch_size, resized, probe(path))
 
     def to_json(self, parts: Sequence[Any]) -> dict[str, Any]:
         """The answers as plain values; a model that answers with plain values needs no method of its own for that."""
@@ -93,7 +112,10 @@ class VideoModel:
         return self._encoder
 
     def _skeletons(self, path: Path, name: str, folder: Path) -> Path:
+        from kinoscope.media.blazepose import PARENTS
         from kinoscope.media.pose import Poses, as_file, in_own_process
+        from kinoscope.media.video import probe
+        from kinoscope.report.overlays import skeleton
 
         require_pose_joints(self.model)
         poses = in_own_process(path)
@@ -101,6 +123,7 @@ class VideoModel:
             raise poses
         if not poses.found:
             raise KinoscopeError("nobody is found in this video", file=path)
+        self.overlay = skeleton(poses.pixels, PARENTS, poses.fps, probe(path))
         skeletons = as_file({name: poses})
         return unlabelled(skeletons).save(folder / "skeletons.npz")
 

@@ -7,20 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from report.browser import browser, needs_browser
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.report import write
-
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture
@@ -87,14 +77,8 @@ def test_empty_folder_and_broken_files_are_named(run: Path, tmp_path: Path) -> N
         write(run)
 
 
-@pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver on the PATH")
+@needs_browser
 def test_slider_hides_predictions(run: Path, tmp_path: Path) -> None:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     count = (
         "return [...document.querySelectorAll('.prediction')]"
         ".filter(e => getComputedStyle(e).display !== 'none').length"
@@ -103,12 +87,10 @@ def test_slider_hides_predictions(run: Path, tmp_path: Path) -> None:
         "const s = document.getElementById('threshold'); s.value = arguments[0];"
         "s.dispatchEvent(new Event('input'));"
     )
-    try:
+    with browser(tmp_path / "profile") as driver:
         driver.get(write(run).as_uri())
         assert driver.execute_script(count) == 480
         driver.execute_script(move, "0.9")
         assert driver.execute_script(count) == 80
         driver.execute_script(move, "0")
         assert driver.execute_script(count) == 480
-    finally:
-        driver.quit()

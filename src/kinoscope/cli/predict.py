@@ -9,6 +9,7 @@ from typing import Any
 
 HELP = "predict for video, feature or skeleton files"
 TIMED = ("vtt", "elan")  # a file a video
+MOST_SHOWN = 12  # videos whose skeletons or windows a report draws: as many as it plays
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +47,13 @@ def run(options: argparse.Namespace) -> Any:
     model = load(options.model, options.recipe, encoder_weights=options.encoder_weights)
     done: dict[str, Any] = {}
     failed: dict[str, str] = {}
+    overlays: dict[str, Any] = {}
     inputs = named(options.inputs)
     for name, path in inputs.items():
         try:
             done[name] = model.predict(path, everything=options.all, name=name)
+            if options.report is not None and len(overlays) < MOST_SHOWN:
+                overlays[name] = model.overlay
         except KinoscopeError as error:  # one bad input costs that input
             print(f"kinoscope: left out: {error}", file=sys.stderr)
             failed[str(path)] = str(error)
@@ -70,7 +74,7 @@ def run(options: argparse.Namespace) -> Any:
         written += annotated(done, inputs, options.annotated)
     result = {**model.to_json(parts), "skipped": failed}
     if options.report is not None:
-        written.append(page(result, done, inputs, options.report))
+        written.append(page(result, done, inputs, overlays, options.report))
     for path in written:
         print(f"written: {path}", file=sys.stderr)
     return {**result, "written": [str(path) for path in written]}
@@ -140,7 +144,13 @@ def annotated(done: dict[str, Any], inputs: dict[str, Path], folder: Path) -> li
     return written
 
 
-def page(result: dict[str, Any], done: dict[str, Any], inputs: dict[str, Path], folder: Path) -> Path:
+def page(
+    result: dict[str, Any],
+    done: dict[str, Any],
+    inputs: dict[str, Path],
+    overlays: dict[str, Any],
+    folder: Path,
+) -> Path:
     """The report of a prediction: its files and the page beside them."""
     from kinoscope.engine.files import write_json
     from kinoscope.media.video_files import is_video
@@ -153,4 +163,5 @@ def page(result: dict[str, Any], done: dict[str, Any], inputs: dict[str, Path], 
     write_json(
         folder / "videos.json", {name: str(inputs[name].resolve()) for name in done if is_video(inputs[name])}
     )
+    write_json(folder / "overlays.json", overlays)
     return write(folder)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from kinoscope.errors import KinoscopeError
-from kinoscope.media.video import VideoReader
+from kinoscope.media.video import Picture, VideoReader
+from kinoscope.media.video_writer import write_mp4
 from kinoscope.timeline.captions import Caption
 
-TIME_BASE = Fraction(1, 90000)
 BAR, MARGIN = 10, 4  # pixels
 SHOWN = 4  # texts at once
-CODECS = (("libx264", {"crf": "23", "preset": "veryfast"}), ("mpeg4", {"qscale": "4"}))
 
 
 def write_annotated(path: str | Path, captions: Sequence[Caption], target: Path) -> Path:
@@ -26,34 +23,16 @@ def write_annotated(path: str | Path, captions: Sequence[Caption], target: Path)
 
     Raises KinoscopeError where the video cannot be read or the copy cannot be written.
     """
-    import av
-
-    codec, options = next((name, opts) for name, opts in CODECS if name in av.codecs_available)
-    partial = target.with_name(target.name + ".partial.mp4")
     with VideoReader(path) as video:
-        height, width = (side - side % 2 or 2 for side in video.size)
         duration = video.info.duration_s or max((caption.end_s for caption in captions), default=0.0)
-        bar = bar_of(captions, duration, width)
-        try:
-            with av.open(str(partial), "w", format="mp4") as container:
-                rate = Fraction(video.info.fps).limit_denominator(1001)
-                stream: Any = container.add_stream(codec, rate=rate, options=options)
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.codec_context.time_base = TIME_BASE
-                for picture in video.all():
-                    image = np.ascontiguousarray(picture.image[:height, :width])
-                    draw(image, captions, picture.time_s, bar, duration)
-                    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                    frame.pts, frame.time_base = round(picture.time_s / TIME_BASE), TIME_BASE
-                    container.mux(stream.encode(frame))
-                container.mux(stream.encode(None))
-        except (av.FFmpegError, OSError) as error:
-            partial.unlink(missing_ok=True)
-            raise KinoscopeError(
-                "the annotated copy cannot be written", file=target, value=str(error)[:160]
-            ) from error
-    partial.replace(target)
-    return target
+        bar = bar_of(captions, duration, video.size[1])
+
+        def pictures() -> Iterator[Picture]:
+            for picture in video.all():
+                draw(image := picture.image.copy(), captions, picture.time_s, bar, duration)
+                yield replace(picture, image=image)
+
+        return write_mp4(pictures(), video.info.fps, target)
 
 
 def draw(

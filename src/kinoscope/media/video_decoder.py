@@ -37,6 +37,9 @@ class VideoInfo:
     duration_s: float | None  # as declared; files may declare none, or a wrong one
     frames: int | None  # as declared
     audio: bool
+    lead_s: float = (
+        0.0  # how long sound plays before the first frame: players count from the beginning of all streams
+    )
 
 
 class Decoder:
@@ -184,6 +187,12 @@ class Decoder:
         start = float(declared) * self._unit
         return start if 0 <= first - start <= MAX_HOLD_S else first
 
+    def _lead(self) -> float:
+        begin = (
+            self._container.start_time or 0
+        )  # microseconds; a browser shifts times below zero, not those above
+        return self._start - min(begin, 0) / 1e6
+
     def _info(self, frame: Any) -> VideoInfo:
         rotation = round(getattr(frame, "rotation", 0) / 90) * 90 % 360
         width, height = (frame.width, frame.height) if rotation % 180 == 0 else (frame.height, frame.width)
@@ -202,6 +211,7 @@ class Decoder:
             duration_s=seconds if seconds is not None and seconds > 0 else None,
             frames=self._stream.frames or None,
             audio=bool(self._container.streams.audio),
+            lead_s=self._lead(),
         )
 
 

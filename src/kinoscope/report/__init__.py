@@ -26,6 +26,7 @@ FILES = (
     "predictions.json",
     "annotations.json",
     "evaluation.json",
+    "captions.json",
 )
 VIDEOS = 8
 PREDICTIONS = 60
@@ -46,7 +47,10 @@ def write(run_folder: Path, target: Path | None = None) -> Path:
     annotations = _object(run_folder / "annotations.json")
     try:
         timelines, scores = _timelines(predictions, annotations)
+        target = run_folder / "report.html" if target is None else Path(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
         sections = [
+            ("Videos", _videos(run_folder, target, predictions, annotations)),
             *_evaluation(evaluation),
             ("Curves", _curves(_lines(run_folder / "metrics.jsonl"))),
             ("Timelines", timelines),
@@ -66,11 +70,37 @@ def write(run_folder: Path, target: Path | None = None) -> Path:
     sections.append(("Recipe and environment", details))
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections if content)
     data = json.dumps({"threshold": 0.0, "scores": scores}).replace("</", "<\\/")
-    target = run_folder / "report.html" if target is None else Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     title = escape(run_folder.resolve().name)
     target.write_text(Template(PAGE).substitute(title=title, body=body, data=data), encoding="utf-8")
     return target
+
+
+def _videos(folder: Path, page: Path, predictions: dict[str, Any], annotations: dict[str, Any]) -> str:
+    """Players of the videos that `videos.json` names; what was found comes from `captions.json`, else the events."""
+    files = _object(folder / "videos.json")
+    if not files:
+        return ""
+    from kinoscope.report.players import players
+
+    found = _object(folder / "captions.json")
+    if not found:
+        names = predictions.get("label_names") or []
+        found = {
+            video: [
+                [start, end, names[label] if names else str(label), score]
+                for start, end, label, score in rows
+            ]
+            for video, rows in predictions.get("events", {}).items()
+        }
+    names = annotations.get("label_names") or []
+    truth = {
+        video: [
+            [start, end, names[label] if isinstance(label, int) else label]
+            for start, end, label in entry["events"]
+        ]
+        for video, entry in annotations.get("videos", {}).items()
+    }
+    return players(page, files, found, truth, _object(folder / "overlays.json"))
 
 
 def _text(path: Path) -> str:
