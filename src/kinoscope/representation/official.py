@@ -211,6 +211,20 @@ def load_official(path: Path) -> tuple[FrameEncoder, dict[str, Any]]:
     return model, cfg
 
 
+def architecture(cfg: Mapping[str, Any], network: FrameEncoder) -> dict[str, Any]:
+    """Our settings of the embedder of an official checkpoint; the number of layers is that of the network."""
+    embedder = cfg["MODEL"]["EMBEDDER_MODEL"]
+    found = {
+        "kind": cfg["MODEL"]["EMBEDDER_TYPE"],
+        "fc_layers": tuple(entry[0] for entry in embedder["FC_LAYERS"]),
+        "capacity_scalar": embedder["CAPACITY_SCALAR"],
+        "embedding_size": embedder["EMBEDDING_SIZE"],
+    }
+    if found["kind"] == "transformer":
+        found["num_layers"] = len(network.embedder.layers)  # type: ignore[arg-type]
+    return found
+
+
 def build_sampler(section: Mapping[str, Any]) -> Sampler:
     """The frame sampler of official settings: section DATA with `dataset`, NUM_FRAMES and TRAINING_ALGO beside.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +13,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from kinoscope.encoders import Encoder, Sampling
+from kinoscope import encoders
 from kinoscope.engine.files import write_json
 from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.media.video import probe
 from kinoscope.recipe import to_yaml
 from kinoscope.representation.data import MotionSource, read_clips
 from kinoscope.representation.inference import embed_clips
-from kinoscope.representation.judge import judge_beside
+from kinoscope.representation.judge import can_be_judged, judge_beside
+from kinoscope.representation.models import FrameEncoder
+from kinoscope.representation.official import architecture
 from kinoscope.representation.official import load_official as load_checkpoint
-from kinoscope.representation.settings import RepresentationSettings, VideosData
+from kinoscope.representation.published import PublishedSource, about_input, counted, embed_video
+from kinoscope.representation.published_stage import evaluated, image_encoder
+from kinoscope.representation.settings import PublishedData, RepresentationSettings, VideosData
 from kinoscope.representation.stages import clip_encoder, source_of
 from kinoscope.representation.synchrony import synchrony
+from kinoscope.representation.videos import frame_features
 from kinoscope.timeline import TimeAxis
 
 
@@ -41,12 +48,25 @@ class Embeddings:
 
 
 class RepresentationModel:
-    """`predict(input)` for one file, `evaluate(folder)` for the recipe's test clips."""
+    """`predict(input)` for one file, `evaluate(folder)` for the recipe's test clips.
 
-    def __init__(self, settings: RepresentationSettings, about: dict[str, Any]) -> None:
+    about: what the network reads; `input` is `motions` (skeleton files), `videos` (features of a frozen network) or
+    `frames` (pictures). network: other than the one that the settings describe (an official checkpoint's).
+    """
+
+    def __init__(
+        self, settings: RepresentationSettings, about: dict[str, Any], network: FrameEncoder | None = None
+    ) -> None:
         self.settings, self.about = settings, about
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = clip_encoder(settings, about["channels"], about["num_frames"]).eval().to(self.device)
+        if network is None:
+            pictures = about["input"] == "frames"
+            network = (
+                image_encoder(settings)
+                if pictures
+                else clip_encoder(settings, about["channels"], about["num_frames"])
+            )
+        self.network = network.eval().to(self.device)
 
     def predict(self, path: str | Path, everything: bool = False) -> list[Embeddings]:
         """Embeddings of a video, or of every clip of a skeleton file, as the model was trained on one or the other.
@@ -54,29 +74,47 @@ class RepresentationModel:
         Clips without motion are an error unless others have some. `everything` changes nothing: there is one embedding
         a frame. Raises KinoscopeError where the file does not fit the model.
         """
-        if self.about["input"] == "videos":
-            rows, axis = self.features(path)
-            return [Embeddings(Path(path).stem, rows, axis)]
-        return self._of_skeletons(path)
+        if self.about["input"] == "motions":
+            return self._of_skeletons(path)
+        rows, axis = self.features(path)
+        return [Embeddings(Path(path).stem, rows, axis)]
 
     def features(self, video: str | Path) -> tuple[np.ndarray, TimeAxis]:
         """Embeddings (T, D) of one video and where they lie: the model as an encoder for other tasks."""
-        if self.about["input"] != "videos":
+        if self.about["input"] == "motions":
             raise KinoscopeError(
                 "this model was trained on motion, not on videos",
                 file=video,
                 remedy="give a skeleton file (.npz), or a model of representation/carl_videos",
             )
-        from kinoscope.representation.videos import frame_features
-
+        if self.about["input"] == "frames":
+            sampling = self.settings.sampling
+            rows = embed_video(
+                self.network,
+                Path(video),
+                counted(Path(video)),
+                size=self.about["image_size"],
+                centre_crop=self.about["centre_crop"],
+                frames_per_batch=self.settings.evaluation.frames_per_batch,
+                contexts=sampling.num_contexts,
+                stride=sampling.context_stride,
+            )
+            return rows, TimeAxis(probe(video).fps, 1, 1)
         rows, axis = frame_features(video, *self.frame_encoder)
         return embed_clips(self.network, [rows], self.device)[0], axis
 
-    @cached_property
-    def frame_encoder(self) -> tuple[Encoder, Sampling]:
-        """The frozen network below the transformer, with the weights that the recipe names."""
-        from kinoscope import encoders
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What made these features, for a feature store: the weights by their checksum; plain JSON values."""
+        digest = hashlib.sha256()
+        for value in self.network.state_dict().values():
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        below = {"of": self.about["encoder"]} if "encoder" in self.about else {}
+        return {"name": "representation", "weights": f"sha256:{digest.hexdigest()[:16]}", **below}
 
+    @cached_property
+    def frame_encoder(self) -> tuple[Any, encoders.Sampling]:
+        """The frozen network below the transformer, with the weights that the recipe names."""
         weights = self.settings.data.weights if isinstance(self.settings.data, VideosData) else None
         return encoders.from_identity(self.about["encoder"], weights)
 
@@ -104,19 +142,24 @@ class RepresentationModel:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """The recipe's tasks on its test clips, beside raw features; `evaluation.json` lands in `folder`."""
-        source = source_of(self.settings.data)
+        data = self.settings.data
+        if isinstance(data, PublishedData):
+            result = evaluated(self.network, self.settings, PublishedSource(data), {})
+            write_json(folder / "evaluation.json", result)
+            return result
+        source = source_of(data)
         if isinstance(source, MotionSource):
-            self._same_joints(source.joint_names, str(self.settings.data.train))
-        if not source.test:
+            self._same_joints(source.joint_names, str(data.train))
+        if not can_be_judged(source):
             raise KinoscopeError(
-                "there are no test clips", field="data.test", remedy="name a file, or data.split=subject"
+                "there are no two test clips", field="data.test", remedy="name a file, or data.split=subject"
             )
         train, test = (
             embed_clips(self.network, [clip.features for clip in clips], self.device)
             for clips in (source.train, source.test)
         )
         result = judge_beside(source, train, test, self.settings.evaluation, source.skipped)
-        if isinstance(self.settings.data, VideosData) and self.settings.data.synchronous:
+        if isinstance(data, VideosData) and data.synchronous:
             result |= synchrony(self.network, source, test, self.device)
         write_json(folder / "evaluation.json", result)
         return result
@@ -160,12 +203,16 @@ def load(weights: Weights, settings: RepresentationSettings) -> RepresentationMo
 
 
 def load_official(path: Path, settings: RepresentationSettings) -> RepresentationModel:
-    """An official checkpoint is one of video frames: it is read and named, but no recipe of motion can run it."""
-    _, cfg = load_checkpoint(path)
-    raise KinoscopeError(
-        "this checkpoint reads video frames, not motion",
-        file=path,
-        field="--recipe",
-        value=cfg["DATASETS"],
-        remedy="load its network with kinoscope.representation.official.load_official",
-    )
+    """An official checkpoint; its own number of layers counts. Raises KinoscopeError for a recipe of other input."""
+    network, cfg = load_checkpoint(path)
+    if not isinstance(settings.data, PublishedData):
+        raise KinoscopeError(
+            "this checkpoint reads video frames",
+            file=path,
+            field="--recipe",
+            value=cfg["DATASETS"],
+            remedy="take a recipe of that data set, for example representation/carl_pouring",
+        )
+    own = settings.model.embedder.model_copy(update=architecture(cfg, network))
+    model = settings.model.model_copy(update={"embedder": own})
+    return RepresentationModel(settings.model_copy(update={"model": model}), about_input(settings), network)

@@ -21,17 +21,29 @@ from kinoscope.representation.judge import can_be_judged, judge, judge_beside
 from kinoscope.representation.models import FrameEncoder, PoseTrunk, TransformerEmbedder
 from kinoscope.representation.objectives import Batch
 from kinoscope.representation.sampling import Sampler
-from kinoscope.representation.settings import MotionsData, RepresentationSettings, VideosData
+from kinoscope.representation.settings import (
+    Data,
+    FeatureAugment,
+    MotionsData,
+    PublishedData,
+    RepresentationSettings,
+    VideosData,
+)
 from kinoscope.representation.synchrony import synchrony
 
 
 def stages(settings: RepresentationSettings) -> list[Stage]:
     """The stages of a recipe, in order."""
+    if isinstance(settings.data, PublishedData):
+        from kinoscope.representation.published_stage import PublishedStage
+
+        return [PublishedStage(settings)]
     return [ContrastiveStage(settings)]
 
 
-def source_of(data: MotionsData | VideosData) -> Source:
-    """The clips that a recipe is about. Raises KinoscopeError where they cannot be read."""
+def source_of(data: Data) -> Source:
+    """The clips of features that a recipe is about. Raises KinoscopeError where they cannot be read."""
+    assert not isinstance(data, PublishedData)
     if isinstance(data, MotionsData):
         return MotionSource(data)
     from kinoscope.representation.videos import VideoSource
@@ -104,6 +116,7 @@ class ContrastiveStage(Stage):
 
     def samples(self) -> TwoViews:
         sampling, augment = self.recipe.sampling, self.recipe.augment
+        assert isinstance(augment, FeatureAugment)
         sampler = Sampler(
             self.num_frames,
             sampling.strategy,

@@ -174,9 +174,12 @@ class _Phases:
 
 
 def frame_features(
-    path: str | Path, encoder: encoders.Encoder, sampling: encoders.Sampling
+    path: str | Path, encoder: Any, sampling: encoders.Sampling
 ) -> tuple[np.ndarray, TimeAxis]:
-    """Features (T, C) of one video and where its rows lie."""
+    """Features (T, C) of one video and where its rows lie. encoder: what `kinoscope.encoders.create` gives."""
+    if hasattr(encoder, "of_video"):
+        whole = encoder.of_video(Path(path), sampling)
+        return np.asarray(whole.values), whole.axis
     with VideoReader(path, **encoder.preparation.reader_options()) as video:
         rows = np.concatenate(list(features_of(video, encoder, sampling)))
         return rows, sampling.axis(video.info.fps)

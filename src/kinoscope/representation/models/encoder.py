@@ -142,6 +142,7 @@ def build_encoder(
     projection: int | None = 128,
     classes: int | None = None,
     channels_last: bool = True,
+    equal_layers: bool = True,
 ) -> FrameEncoder:
     """The official networks over ResNet-50: `transformer`, `conv` or `vanilla`.
 
@@ -152,7 +153,7 @@ def build_encoder(
     embedder: nn.Module
     if kind == "transformer":
         embedder = TransformerEmbedder(
-            channels, trained_frames, hidden, inner, heads, layers, fc, capacity, size, dropout
+            channels, trained_frames, hidden, inner, heads, layers, fc, capacity, size, dropout, equal_layers
         )
     elif kind == "conv":
         channels = CHANNELS[3] if layer == 3 else channels
