@@ -333,6 +333,30 @@ class SkeletonFile:
             },
         )
 
+    def with_joints(self, names: Sequence[str]) -> SkeletonFile:
+        """The file with these joints in this order, found by name (case and signs do not count).
+
+        A joint hangs from its nearest ancestor that is kept. The file itself where a name is not there.
+        """
+        plain = ["".join(c for c in name.lower() if c.isalnum()) for name in self.joint_names]
+        wanted = ["".join(c for c in name.lower() if c.isalnum()) for name in names]
+        if plain == wanted or len(set(plain)) < len(plain) or not set(wanted) <= set(plain):
+            return self
+        rows = [plain.index(name) for name in wanted]
+        parents = []
+        for row in rows:
+            at = int(self.parents[row])
+            while at >= 0 and at not in rows:
+                at = int(self.parents[at])
+            parents.append(rows.index(at) if at >= 0 else -1)
+        return replace(
+            self,
+            joints=self.joints[:, rows],
+            joint_names=tuple(names),
+            parents=np.array(parents),
+            confidence=None if self.confidence is None else self.confidence[:, rows],
+        )
+
     def subjects(self) -> list[str]:
         """Names of the subjects that have items, in order of `subject_names`."""
         return [self.subject_names[k] for k in sorted(set(self.subject.tolist()))]

@@ -86,9 +86,12 @@ def official_arrays(folder: Path, part: str) -> Clips:
     return Clips(x, np.array(labels), list(names), [str(i + 1) for i in range(classes)], NTU_25)
 
 
-def clips_of(file: SkeletonFile, data: Sequences) -> Clips:
-    """Every labelled sequence as a clip; one that cannot be used is listed in `skipped`."""
-    if file.label is None:
+def clips_of(file: SkeletonFile, data: Sequences, labelled: bool = True) -> Clips:
+    """Every labelled sequence as a clip; one that cannot be used is listed in `skipped`.
+
+    labelled False: labels are not needed (and 0 where there are none).
+    """
+    if labelled and file.label is None:
         raise KinoscopeError(
             "these are untrimmed streams, not sequences",
             file=file.file,
@@ -107,8 +110,7 @@ def clips_of(file: SkeletonFile, data: Sequences) -> Clips:
         except KinoscopeError as error:
             bad[item.name] = str(error)
             continue
-        assert item.label is not None
-        labels.append(item.label)
+        labels.append(item.label or 0)
         names.append(item.name)
     if not xs:
         raise KinoscopeError(

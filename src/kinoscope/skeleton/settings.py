@@ -8,9 +8,9 @@ recipe does not name them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kinoscope.engine.settings import Optimizer, TrainSettings, WarmupCosine, WarmupSteps
 from kinoscope.recipe import Settings
@@ -29,14 +29,14 @@ class Sequences(Settings):
     )
     frames: int = Field(50, ge=2)  # frames that every clip is resized to
     min_confidence: float = Field(0.3, ge=0, le=1)  # joints below are interpolated in time
-    label_share: float = Field(1.0, gt=0, le=1)  # of the training labels that fine-tuning sees
 
 
 class Model(Settings):
     """The encoder and what contrasts it."""
 
-    method: Literal["aimclr", "skeletonclr"] = "aimclr"
-    stream: Literal["joint", "motion", "bone", "all"] = "joint"  # all: the three as channels of one encoder
+    method: Literal["aimclr", "skeletonclr", "crossclr"] = "aimclr"
+    stream: Literal["joint", "motion", "bone", "three", "all"] = "joint"
+    # three: an encoder a stream, in one run; all: the three streams as channels of one encoder
     encoder: Literal["graph", "time"] = (
         "graph"  # the published ST-GCN, or convolutions over time for small data
     )
@@ -50,7 +50,17 @@ class Model(Settings):
     momentum: float = Field(0.999, ge=0, lt=1)  # of the key encoder
     temperature: float = Field(0.07, gt=0)
     mlp: bool = True  # two-layer projector
+    context: bool = True  # crossclr: products of two streams' similarities are further negatives
+    follow_all: bool = (
+        False  # crossclr, second stage; official: only the motion key encoder follows its query
+    )
     key_starts_equal: bool = False  # official: the key encoder starts from other random weights
+
+    @model_validator(mode="after")
+    def _three_for_crossclr(self) -> Model:
+        if self.method == "crossclr" and self.stream != "three":
+            raise ValueError("CrosSCLR contrasts three streams: set model.stream=three")
+        return self
 
 
 class Augmentation(Settings):
@@ -76,7 +86,7 @@ class PretrainSettings(TrainSettings):
     optimizer: Optimizer = Optimizer(kind="sgd", learning_rate=0.1, weight_decay=1e-4)
     schedule: WarmupSteps | WarmupCosine = WarmupSteps(steps=(250,))
     ema_decay: float | None = None
-    mining_epoch: float = Field(150, ge=0)  # neighbours are positives after it
+    mining_epoch: float = Field(150, ge=0)  # neighbours (crossclr: of other streams) are positives after it
     topk: int = Field(1, ge=1)  # neighbours per view
     share: float = Field(0.5, gt=0, lt=1)  # of `minutes`; fine-tuning gets the rest
 
@@ -110,6 +120,10 @@ class Schema(Settings):
 
     task: Literal["skeleton"] = "skeleton"
     description: str = ""
+    weights: str | None = (
+        None  # pre-trained elsewhere (transfer): a run folder or official file; `{stream}` is filled in
+    )
+    few_labels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()  # shares of the semi-supervised protocol
     fit: bool = False  # batch, queue, momentum and rates follow from data and budget
     data: Sequences = Sequences()
     model: Model = Model()

@@ -1,13 +1,14 @@
-"""What the engine runs: contrastive pre-training, then linear evaluation with k-NN, then fine-tuning.
+"""What the engine runs: contrastive pre-training, linear evaluation with k-NN, few labels, fine-tuning.
 
-1. Linear evaluation encodes every clip once and trains on the cached features (same numbers). 2. k-NN and
-   the same
+1. Linear evaluation encodes every clip once and trains on the cached features (same numbers). 2. k-NN and the same
 linear protocol also judge an untrained encoder, and k-NN the raw poses: without them a number says little.
+3. `model.stream: three` trains joint, motion and bone in one run from one data pass; every protocol then tells each
+stream and the weighted sum of their scores, paired by sample name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,126 +16,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinoscope.engine.files import write_json
 from kinoscope.engine.optimizers import build_optimizer
 from kinoscope.engine.stage import Run, Stage
-from kinoscope.engine.weights import load_weights
-from kinoscope.skeleton.augment import apply
 from kinoscope.skeleton.data import Clips, Views, open_clips
 from kinoscope.skeleton.few_labels import labelled_subset
-from kinoscope.skeleton.layouts import Layout
-from kinoscope.skeleton.loss import aimclr_loss, info_nce
-from kinoscope.skeleton.metrics import confusion, nearest_labels, percent, top_k
+from kinoscope.skeleton.loss import aimclr_loss, crossclr_loss, info_nce
+from kinoscope.skeleton.metrics import nearest_labels, percent, top_k
 from kinoscope.skeleton.models import (
     AimCLR,
-    AnyConfig,
     Classifier,
     ClipEncoder,
-    EncoderConfig,
+    CrosSCLR,
+    SideBySide,
     SkeletonCLR,
-    TimeEncoderConfig,
     build_encoder,
-    initialise,
 )
-from kinoscope.skeleton.settings import Model, Schema, fitted
-from kinoscope.skeleton.streams import ALL, stream
+from kinoscope.skeleton.protocol import (
+    SkeletonStage,
+    embedding,
+    encode_all,
+    initialise_for,
+    load_pretrained,
+    streams_of,
+)
+from kinoscope.skeleton.settings import Schema, fitted
 
 
 def stages(settings: Schema) -> list[Stage]:
     """The stages of a recipe, in order."""
     train, test = open_clips(settings.data)
     settings = fitted(settings, len(train))
-    return [
-        PretrainStage(settings, train, test),
-        LinearStage(settings, train, test),
-        FinetuneStage(settings, train, test),
-    ]
+    first: list[Stage] = [] if settings.weights else [PretrainStage(settings, train, test)]
+    few = [FinetuneStage(settings, train, test, share) for share in settings.few_labels]
+    return [*first, LinearStage(settings, train, test), *few, FinetuneStage(settings, train, test)]
 
 
-def encoder_config(model: Model, layout: Layout) -> AnyConfig:
-    """The encoder of a recipe for a layout."""
-    channels = 9 if model.stream == ALL else 3
-    if model.encoder == "time":
-        return TimeEncoderConfig(channels, model.hidden_channels, model.hidden_dim, model.dropout, layout)
-    return EncoderConfig(
-        in_channels=channels,
-        hidden_channels=model.hidden_channels,
-        hidden_dim=model.hidden_dim,
-        dropout=model.dropout,
-        layout=layout,
-        strategy=model.strategy,
-        edge_importance=model.edge_importance,
-    )
-
-
-def initialise_for(settings: Model, network: nn.Module) -> None:
-    """Small random weights as published for the ST-GCN; the other encoder keeps PyTorch's own."""
-    if settings.encoder == "graph":
-        initialise(network)
-
-
-@torch.no_grad()
-def encode(encoder: ClipEncoder, clips: Clips, name: str, device: torch.device, batch: int = 128) -> Tensor:
-    """(N, D) features of all clips, in evaluation mode, in order."""
-    was, parts = encoder.training, []
-    encoder.eval()
-    for first in range(0, len(clips), batch):
-        x = torch.from_numpy(np.array(clips.x[first : first + batch])).float().to(device)
-        parts.append(encoder.features(stream(x, name, clips.layout)))
-    encoder.train(was)
-    return torch.cat(parts)
-
-
-class SkeletonStage(Stage):
-    """What the three stages share."""
-
-    def __init__(self, recipe: Schema, train: Clips, test: Clips) -> None:
-        self.recipe, self.train, self.test = recipe, train, test
-        self.config = encoder_config(recipe.model, train.layout)
-
-    def prepare(self, run: Run) -> None:
-        run.skipped.update(self.train.skipped | self.test.skipped)
-        self.folder = run.folder
-
-    def pretrained(self) -> dict[str, Tensor]:
-        """The query encoder's tensors, without its projector, of the stage before."""
-        state = load_weights(self.folder / "weights" / "pretrain").state
-        return {
-            name.removeprefix("query."): value
-            for name, value in state.items()
-            if name.startswith("query.") and not name.startswith("query.head.")
-        }
-
-    def views(self, batch: Sequence[Any], run: Run) -> list[Tensor]:
-        """One tensor a view, of all clips of the batch, as the recipe's stream."""
-        x = torch.from_numpy(np.stack([item[0] for item in batch])).float().to(run.device)
-        layout, name = self.train.layout, self.recipe.model.stream
-        return [
-            stream(apply(x, [item[1][k] for item in batch], layout), name, layout)
-            for k in range(len(batch[0][1]))
-        ]
-
-    def about(self) -> dict[str, Any]:
-        return {
-            "label_names": self.train.label_names,
-            "joint_names": list(self.train.layout.joints),
-            "links": [list(link) for link in self.train.layout.links],
-            "stream": self.recipe.model.stream,
-        }
-
-    def judged(self, scores: Tensor) -> dict[str, Any]:
-        labels = self.test.labels
-        table = confusion(scores.argmax(1).numpy(), labels, scores.shape[1])
-        present = table.sum(1) > 0
-        return {
-            "top1": percent(top_k(scores.numpy(), labels, 1)),
-            "top5": percent(top_k(scores.numpy(), labels, 5)),
-            "per_class": {
-                self.train.label_names[i]: percent(table[i, i] / table[i].sum())
-                for i in np.flatnonzero(present)
-            },
-            "confusion": table.tolist(),
-        }
+def query_encoders(model: Any, recipe: Schema) -> dict[str, ClipEncoder]:
+    """{stream: query encoder} of a pre-training network."""
+    if isinstance(model, CrosSCLR):
+        return {name: model.part("query", name) for name in streams_of(recipe.model)}
+    return {name: part.query for name, part in model.parts.items()}
 
 
 class PretrainStage(SkeletonStage):
@@ -145,15 +66,21 @@ class PretrainStage(SkeletonStage):
     def __init__(self, recipe: Schema, train: Clips, test: Clips) -> None:
         super().__init__(recipe, train, test)
         self.settings = recipe.train
-        self.keys: Tensor | None = None
+        self.keys: dict[str, Tensor] = {}
 
     def build_model(self) -> nn.Module:
         m = self.recipe.model
+        sizes = (m.feature_dim, m.queue_size, m.momentum, m.temperature, m.mlp)
+        if m.method == "crossclr":
+            cross = CrosSCLR(self.config, *sizes, follow_all=m.follow_all)
+            initialise_for(m, cross)
+            return cross
         kind = AimCLR if m.method == "aimclr" else SkeletonCLR
-        model = kind(self.config, m.feature_dim, m.queue_size, m.momentum, m.temperature, m.mlp)
+        model = SideBySide({name: kind(self.config, *sizes) for name in self.streams})
         initialise_for(m, model)
         if m.key_starts_equal:
-            model.key.load_state_dict(model.query.state_dict())
+            for part in model.parts.values():
+                part.key.load_state_dict(part.query.state_dict())  # type: ignore[union-attr]
         return model
 
     def samples(self) -> Views:
@@ -161,34 +88,43 @@ class PretrainStage(SkeletonStage):
         return Views(self.train, kinds, self.recipe.augment)
 
     def step(self, model: nn.Module, batch: Sequence[Any], run: Run) -> dict[str, Tensor]:
-        views = self.views(batch, run)
-        if self.recipe.model.method == "skeletonclr":
-            out = model(*views)
-            losses = {"loss": info_nce(out.logits)}
-        else:
-            done = run.position.done / max(run.position.steps_per_epoch, 1)
-            mining = done >= self.recipe.train.mining_epoch
-            out = model(*views, self.recipe.train.topk if mining else 0)
-            losses = aimclr_loss(out)
-        self.keys = out.keys
-        return losses
+        views, settings = self.views(batch, run), self.recipe.train
+        done = run.position.done / max(run.position.steps_per_epoch, 1)
+        mine = settings.topk if done >= settings.mining_epoch else 0
+        method = self.recipe.model.method
+        if method == "crossclr":
+            crossed = model(*views["joint"], mine, self.recipe.model.context)
+            self.keys = crossed.keys
+            return crossclr_loss(crossed)
+        out = model(views, mine) if method == "aimclr" else model(views)
+        self.keys = {name: each.keys for name, each in out.items()}
+        losses = {
+            name: aimclr_loss(each) if method == "aimclr" else {"loss": info_nce(each.logits)}
+            for name, each in out.items()
+        }
+        if len(losses) == 1:
+            return next(iter(losses.values()))
+        parts = {name: value["loss"] for name, value in losses.items()}
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def after_step(self, model: nn.Module, run: Run) -> None:
-        assert self.keys is not None
         run.processes.unwrap(model).enqueue(self.keys, run.processes.gather)  # type: ignore[operator]
 
-    def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
-        return {"knn": self._knn(model, run)}
+    def _embeddings(self, model: nn.Module, run: Run) -> list[np.ndarray]:
+        encoders = query_encoders(model, self.recipe)
+        return [embedding(encode_all(encoders, clips, run.device)) for clips in (self.train, self.test)]
 
-    def _knn(self, model: Any, run: Run) -> float:
-        name = self.recipe.model.stream
-        train, test = (
-            encode(model.query, c, name, run.device).cpu().numpy() for c in (self.train, self.test)
-        )
-        return percent(float(np.mean(nearest_labels(train, self.train.labels, test) == self.test.labels)))
+    def _knn(self, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+        found = nearest_labels(train, self.train.labels, test)
+        return {"knn": percent(float(np.mean(found == self.test.labels)))}
+
+    def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
+        return self._knn(*self._embeddings(model, run))
 
     def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
-        return {"knn": self._knn(model, run)}
+        found = self._embeddings(model, run)
+        self.keep_embeddings(run, *found)
+        return self.write(run, dict(self._knn(*found)))
 
 
 class LinearHead(nn.Module):
@@ -213,18 +149,18 @@ class LinearHead(nn.Module):
 class Rows:
     """Cached features as training samples."""
 
-    def __init__(self, features: Tensor, labels: np.ndarray) -> None:
+    def __init__(self, features: Mapping[str, Tensor], labels: np.ndarray) -> None:
         self.features, self.labels = features, labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def draw(self, index: int, generator: np.random.Generator) -> Any:
-        return self.features[index], int(self.labels[index])
+        return {name: rows[index] for name, rows in self.features.items()}, int(self.labels[index])
 
 
 class LinearStage(SkeletonStage):
-    """Linear evaluation of the frozen encoder on cached features, and k-NN."""
+    """Linear evaluation of the frozen encoders on cached features, and k-NN."""
 
     name = "linear"
 
@@ -235,84 +171,110 @@ class LinearStage(SkeletonStage):
     def prepare(self, run: Run) -> None:
         super().prepare(run)
         torch.manual_seed(self.recipe.train.seed)
-        encoder = build_encoder(self.config, 1)
-        initialise_for(self.recipe.model, encoder)
-        name = self.recipe.model.stream
-        encoder.to(run.device)
-        self.fresh = [encode(encoder, c, name, run.device).cpu() for c in (self.train, self.test)]
-        encoder.load_state_dict(self.pretrained(), strict=False)
-        self.encoder = encoder
-        self.features = [encode(encoder, c, name, run.device).cpu() for c in (self.train, self.test)]
+        encoders = {name: build_encoder(self.config, 1) for name in self.streams}
+        for encoder in encoders.values():
+            initialise_for(self.recipe.model, encoder)
+            encoder.to(run.device)
+        clips = (self.train, self.test)
+        self.fresh = [encode_all(encoders, c, run.device) for c in clips]
+        load_pretrained(encoders, self.recipe, self.own)
+        self.encoders = encoders
+        self.features = [encode_all(encoders, c, run.device) for c in clips]
+
+    def heads(self, features: Mapping[str, Tensor]) -> SideBySide:
+        classes, standardise = len(self.train.label_names), self.recipe.linear.standardise
+        heads = SideBySide({name: LinearHead(x, classes, standardise) for name, x in features.items()})
+        for head in heads.parts.values():
+            nn.init.normal_(head.head.weight, 0.0, 0.02)  # type: ignore[union-attr, arg-type]
+            nn.init.zeros_(head.head.bias)  # type: ignore[union-attr, arg-type]
+        return heads
 
     def build_model(self) -> nn.Module:
-        head = LinearHead(self.features[0], len(self.train.label_names), self.recipe.linear.standardise)
-        nn.init.normal_(head.head.weight, 0.0, 0.02)
-        nn.init.zeros_(head.head.bias)
-        return head
+        return self.heads(self.features[0])
 
     def samples(self) -> Rows:
         return Rows(self.features[0], self.train.labels)
 
     def step(self, model: nn.Module, batch: Sequence[Any], run: Run) -> dict[str, Tensor]:
-        x = torch.stack([item[0] for item in batch]).to(run.device)
+        inputs = {
+            name: [torch.stack([item[0][name] for item in batch]).to(run.device)] for name in self.streams
+        }
         labels = torch.tensor([item[1] for item in batch], device=run.device)
-        return {"loss": F.cross_entropy(model(x), labels)}
+        losses = [F.cross_entropy(scores, labels) for scores in model(inputs).values()]
+        return {"loss": torch.stack(losses).sum()}
+
+    @staticmethod
+    def scores(heads: nn.Module, features: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
+        found = heads({name: [x.to(run.device)] for name, x in features.items()})
+        return {name: value.cpu() for name, value in found.items()}
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
-        scores = model(self.features[1].to(run.device)).cpu()
-        return {"top1": percent(top_k(scores.numpy(), self.test.labels, 1))}
+        return {
+            "top1": percent(top_k(self.fused(self.scores(model, self.features[1], run)), self.test.labels, 1))
+        }
 
     def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
-        result = {"protocol": "linear", **self.judged(model(self.features[1].to(run.device)).cpu())}
-        flat = [c.x.reshape(len(c), -1) for c in (self.train, self.test)]
-        tables = (("knn", self.features), ("knn_untrained", self.fresh), ("knn_poses", flat))
-        result["linear_untrained"] = self._linear(self.fresh)
-        for name, (train, test) in tables:
-            found = nearest_labels(np.asarray(train), self.train.labels, np.asarray(test))
+        scores = self.scores(model, self.features[1], run)
+        result = {"protocol": "linear", **self.judged(scores)}
+        result["linear_untrained"] = self._linear(self.fresh, run)
+        poses = [c.x.reshape(len(c), -1) for c in (self.train, self.test)]
+        tables = {
+            "knn": [embedding(x) for x in self.features],
+            "knn_untrained": [embedding(x) for x in self.fresh],
+            "knn_poses": poses,
+        }
+        for name, (train, test) in tables.items():
+            found = nearest_labels(train, self.train.labels, test)
             result[name] = percent(float(np.mean(found == self.test.labels)))
-        if run.processes.first:
-            write_json(run.folder / "linear.json", result)
-        return result
+        self.keep_embeddings(run, *tables["knn"])
+        return self.write(run, result, scores)
 
     @torch.enable_grad()
-    def _linear(self, features: Sequence[Tensor]) -> float:
+    def _linear(self, features: Sequence[Mapping[str, Tensor]], run: Run) -> float:
         """Top-1 of a linear layer on other features: the same rate, batch and number of steps, a cosine schedule."""
         recipe, labels = self.recipe.linear, torch.from_numpy(self.train.labels)
         torch.manual_seed(recipe.seed)
-        head = LinearHead(features[0], len(self.train.label_names), recipe.standardise)
-        optimizer = build_optimizer(recipe.optimizer, [{"params": list(head.parameters())}])
+        heads = self.heads(features[0])
+        optimizer = build_optimizer(recipe.optimizer, [{"params": list(heads.parameters())}])
         size = min(recipe.batch_size, len(labels))
         steps = max(round(recipe.epochs * (len(labels) // size)), 1)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):
             rows = torch.randperm(len(labels))[:size]
             optimizer.zero_grad()
-            F.cross_entropy(head(features[0][rows]), labels[rows]).backward()
+            found = heads({name: [x[rows]] for name, x in features[0].items()})
+            torch.stack([F.cross_entropy(scores, labels[rows]) for scores in found.values()]).sum().backward()
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            return percent(top_k(head(features[1]).numpy(), self.test.labels, 1))
+            found = heads({name: [x] for name, x in features[1].items()})
+            return percent(top_k(self.fused(found), self.test.labels, 1))
 
 
 class FinetuneStage(SkeletonStage):
-    """All weights trained with labels, or a balanced share of them."""
+    """All weights trained with labels, or with a class-balanced share of them."""
 
     name = "finetune"
 
-    def __init__(self, recipe: Schema, train: Clips, test: Clips) -> None:
+    def __init__(self, recipe: Schema, train: Clips, test: Clips, share: float | None = None) -> None:
         super().__init__(recipe, train, test)
-        self.settings = recipe.finetune
+        self.settings, self.share = recipe.finetune, share
+        if share is not None:
+            self.name = f"labels_{100 * share:g}"
+            self.settings = recipe.finetune.model_copy(update={"minutes": None})
 
     def build_model(self) -> nn.Module:
-        model = Classifier(self.config, len(self.train.label_names))
+        classes = len(self.train.label_names)
+        parts = {name: Classifier(self.config, classes) for name in self.streams}
+        model = SideBySide(parts)
         initialise_for(self.recipe.model, model)
-        model.query.load_state_dict(self.pretrained(), strict=False)
+        load_pretrained({name: part.query for name, part in parts.items()}, self.recipe, self.own)
         return model
 
     def samples(self) -> Views:
         chosen = self.train
-        if self.recipe.data.label_share < 1:
-            chosen = chosen.take(labelled_subset(chosen.labels, self.recipe.data.label_share))
+        if self.share is not None:
+            chosen = chosen.take(labelled_subset(chosen.labels, self.share))
         return Views(chosen, ("",), self.recipe.augment if self.recipe.finetune.augment else None)
 
     def set_mode(self, model: nn.Module) -> None:
@@ -320,28 +282,30 @@ class FinetuneStage(SkeletonStage):
 
     def step(self, model: nn.Module, batch: Sequence[Any], run: Run) -> dict[str, Tensor]:
         labels = torch.tensor([item[2] for item in batch], device=run.device)
-        scores = model(self.views(batch, run)[0])
-        return {"loss": F.cross_entropy(scores, labels, label_smoothing=self.recipe.finetune.label_smoothing)}
+        smoothing = self.recipe.finetune.label_smoothing
+        found = model(self.views(batch, run)).values()
+        losses = [F.cross_entropy(scores, labels, label_smoothing=smoothing) for scores in found]
+        return {"loss": torch.stack(losses).sum()}
 
-    def _scores(self, model: Any, run: Run) -> Tensor:
-        features = encode(model.query, self.test, self.recipe.model.stream, run.device)
-        return model.query.head(features).cpu()
+    @staticmethod
+    def _queries(model: Any) -> dict[str, ClipEncoder]:
+        return {name: part.query for name, part in model.parts.items()}
+
+    def _scores(self, model: Any, run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(scores, features) of the test clips."""
+        queries = self._queries(model)
+        features = encode_all(queries, self.test, run.device)
+        return {name: queries[name].head(x.to(run.device)).cpu() for name, x in features.items()}, features
 
     def validate(self, model: nn.Module, run: Run) -> dict[str, float]:
-        return {"top1": percent(top_k(self._scores(model, run).numpy(), self.test.labels, 1))}
+        return {"top1": percent(top_k(self.fused(self._scores(model, run)[0]), self.test.labels, 1))}
 
     def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
-        scores = self._scores(model, run)
-        result = {"protocol": "finetuned", **self.judged(scores)}
-        linear = run.folder / "linear.json"
-        if linear.exists():
-            import json
-
-            before = json.loads(linear.read_text())
-            result |= {"linear": before["top1"]}
-            result |= {key: value for key, value in before.items() if key.startswith(("knn", "linear_"))}
-        if run.processes.first:
-            table = dict(zip(self.test.names, scores.tolist(), strict=True))
-            write_json(run.folder / "predictions.json", table)
-            write_json(run.folder / "evaluation.json", result)
-        return result
+        scores, features = self._scores(model, run)
+        if self.share is None:
+            train = embedding(encode_all(self._queries(model), self.train, run.device))
+            self.keep_embeddings(run, train, embedding(features))
+        protocol = (
+            "finetuned" if self.share is None else f"semi-supervised, {100 * self.share:g} % of the labels"
+        )
+        return self.write(run, {"protocol": protocol, **self.judged(scores)}, scores)

@@ -4,6 +4,7 @@ from kinoscope.skeleton.models.attention_drop import attention_drop
 from kinoscope.skeleton.models.contrast import AimCLR, Contrast, SkeletonCLR
 from kinoscope.skeleton.models.crossclr import CrosSCLR
 from kinoscope.skeleton.models.encoder import ClipEncoder, Encoder, EncoderConfig, initialise
+from kinoscope.skeleton.models.side_by_side import SideBySide
 from kinoscope.skeleton.models.time_encoder import (
     AnyConfig,
     Classifier,
@@ -21,6 +22,7 @@ __all__ = [
     "CrosSCLR",
     "Encoder",
     "EncoderConfig",
+    "SideBySide",
     "SkeletonCLR",
     "TimeEncoder",
     "TimeEncoderConfig",

@@ -1,0 +1,136 @@
+"""Recipes end to end on a handful of made-up clips: every method, every protocol, prediction, bad settings."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from kinoscope.engine.folder import train_stages
+from kinoscope.errors import KinoscopeError
+from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.models import load
+from kinoscope.recipe import to_yaml
+from kinoscope.skeleton.models import AimCLR, EncoderConfig, SideBySide
+from kinoscope.skeleton.stages import stages
+from kinoscope.skeleton.streams import STREAMS
+from kinoscope.tasks import load_recipe
+
+NAMES = ("Hip", "Spine", "ShoulderCenter", "ShoulderLeft", "HandLeft", "ShoulderRight", "HandRight")
+PARENTS = (-1, 0, 1, 2, 3, 2, 5)
+SHORT = (
+    *("model.hidden_channels=4", "model.hidden_dim=8", "model.feature_dim=6", "data.frames=8"),
+    *("train.minutes=null", "train.epochs=2", "linear.epochs=2", "finetune.epochs=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Two actions (raise the left or the right hand) of three people."""
+    random = np.random.default_rng(0)
+    rest = np.array(
+        [[0, 0, 0], [0, 0.3, 0], [0, 0.6, 0], [-0.2, 0.6, 0], [-0.3, 0.1, 0], [0.2, 0.6, 0], [0.3, 0.1, 0]]
+    )
+    clips, labels, subjects = [], [], []
+    for subject in range(3):
+        for label in range(2):
+            for _ in range(6):
+                clip = np.tile(rest * (1 + subject / 10), (12, 1, 1)) + random.normal(0, 0.01, (12, 7, 3))
+                clip[:, 6 if label else 4, 1] += np.linspace(0, 1, 12)
+                clips.append(clip)
+                labels.append(label)
+                subjects.append(subject)
+    arrays = {
+        "joints": np.concatenate(clips).astype(np.float32),
+        "offset": np.arange(len(clips) + 1) * 12,
+        "joint_names": np.array(NAMES),
+        "parents": np.array(PARENTS),
+        "fps": np.array(12.0),
+        "subject": np.array(subjects),
+        "subject_names": np.array(["a", "b", "c"]),
+        "label": np.array(labels),
+        "label_names": np.array(["left", "right"]),
+    }
+    return SkeletonFile.from_arrays(arrays).save(tmp_path_factory.mktemp("data") / "two.npz")
+
+
+def run(file, folder, *overrides):
+    settings = load_recipe("skeleton/aimclr_sequences", [f"data.train={file}", *SHORT, *overrides])
+    return train_stages(stages(settings), folder, to_yaml(settings), resume=False, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.stream=three", "few_labels=[0.5]"),
+        ("model.method=skeletonclr", "model.stream=bone", "model.encoder=graph"),
+        ("model.method=crossclr", "model.stream=three", "train.mining_epoch=1"),
+    ],
+)
+def test_every_method_and_protocol(file, tmp_path, overrides):
+    result = run(file, tmp_path / "run", *overrides)
+    for key in ("top1", "linear", "knn", "knn_untrained", "linear_untrained", "knn_poses"):
+        assert 0 <= result[key] <= 100
+    if "few_labels=[0.5]" in overrides:
+        assert 0 <= result["labels_50"] <= 100
+    kept = json.loads((tmp_path / "run" / "predictions.json").read_text())
+    streams = (
+        STREAMS
+        if "model.stream=three" in overrides
+        else (overrides[1].split("=")[1] if overrides else "all",)
+    )
+    assert set(kept["scores"]) == set(streams)
+    assert len(kept["labels"]) == 12
+    for stage in ("pretrain", "linear", "finetune"):
+        model = load(tmp_path / "run" / "weights" / stage)
+        found = model.predict(file)
+        assert len(found.names) == 36
+        assert (found.scores is None) == (stage == "pretrain")
+        assert len(found.neighbours[0]) == 5
+        if stage != "pretrain":
+            told = model.evaluate(tmp_path)
+            assert told["top1"] == pytest.approx(result["linear" if stage == "linear" else "top1"], abs=1e-6)
+
+
+def test_weights_of_another_run_take_the_place_of_pretraining(file, tmp_path):
+    run(file, tmp_path / "first")
+    settings = load_recipe(
+        "skeleton/aimclr_sequences", [f"data.train={file}", *SHORT, f"weights={tmp_path / 'first'}"]
+    )
+    assert [s.name for s in stages(settings)] == ["linear", "finetune"]
+    result = train_stages(stages(settings), tmp_path / "second", to_yaml(settings), resume=False, quiet=True)
+    assert (
+        result["linear"] == json.loads((tmp_path / "first" / "protocols.json").read_text())["linear"]["top1"]
+    )
+    other = load_recipe(
+        "skeleton/aimclr_sequences",
+        [f"data.train={file}", *SHORT, f"weights={tmp_path / 'first'}", "model.hidden_dim=12"],
+    )
+    with pytest.raises(KinoscopeError, match=r"do not fit this encoder.*of shape"):
+        train_stages(stages(other), tmp_path / "third", to_yaml(other), resume=False, quiet=True)
+
+
+def test_three_streams_in_one_run_are_three_single_runs():
+    torch.manual_seed(0)
+    config = EncoderConfig(hidden_channels=4, hidden_dim=8, dropout=0.0)
+    single = {name: AimCLR(config, 6, 16) for name in STREAMS}
+    together = SideBySide({name: AimCLR(config, 6, 16) for name in STREAMS})
+    for name, part in single.items():
+        together.parts[name].load_state_dict(part.state_dict())
+    views = {name: [torch.randn(4, 3, 12, 25, 2) for _ in range(3)] for name in STREAMS}
+    found = together(views, 1)
+    together.enqueue({name: out.keys for name, out in found.items()})
+    for name, part in single.items():
+        alone = part(*views[name], 1)
+        part.enqueue(alone.keys)
+        assert torch.equal(alone.logits, found[name].logits)
+        for one, other in zip(
+            part.state_dict().values(), together.parts[name].state_dict().values(), strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+def test_crossclr_needs_three_streams(file):
+    with pytest.raises(KinoscopeError, match="three streams"):
+        load_recipe("skeleton/aimclr_sequences", ["model.method=crossclr", "model.stream=joint"])
