@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from kinoscope.engine.folder import train_stages
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.models import load
 from kinoscope.recipe import to_yaml
+from kinoscope.skeleton.check import check
+from kinoscope.skeleton.configuration import convert_configuration
 from kinoscope.skeleton.models import AimCLR, EncoderConfig, SideBySide
 from kinoscope.skeleton.stages import stages
 from kinoscope.skeleton.streams import STREAMS
@@ -134,3 +137,61 @@ def test_three_streams_in_one_run_are_three_single_runs():
 def test_crossclr_needs_three_streams(file):
     with pytest.raises(KinoscopeError, match="three streams"):
         load_recipe("skeleton/aimclr_sequences", ["model.method=crossclr", "model.stream=joint"])
+
+
+def test_check_says_what_is_wrong_before_training(file):
+    def found(*overrides):
+        return check(load_recipe("skeleton/aimclr_sequences", [f"data.train={file}", *overrides]))
+
+    fine = found()
+    assert fine["errors"] == []
+    assert "24 training and 12 test clips of 2 classes" in fine["advice"][0]
+    for overrides, part in (
+        (("data.train=none.npz",), "no such skeleton file"),
+        (('augment.extreme="17"',), "digits 1 to 6"),
+        (("weights=none",), "no such file or folder"),
+        (("model.queue_size=10",), "whole number of batches"),
+        (("finetune.batch_size=100",), "more than the 24 training clips"),
+    ):
+        assert part in " ".join(found(*overrides)["errors"])
+    same = found(f"data.test={file}")["warnings"]
+    assert any("stand in both parts" in line for line in same)
+    assert any("same people" in line for line in same)
+
+
+def test_an_official_configuration_becomes_a_recipe(tmp_path):
+    path = tmp_path / "linear.yaml"
+    path.write_text(
+        "work_dir: out\nlearning_rate: 1\nmodel: net.aimclr.AimCLR\nmodel_args: {pretrain: False, num_class: 60, "
+        "Temperature: 0.1, graph_args: {layout: ntu-rgb+d, strategy: spatial}}\nbase_lr: 3.\nweight_decay: 1e-4\n"
+        "step: [80]\nnum_epoch: 100\nstream: bone\nweights: w.pt\n"
+        "train_feeder_args: {data_path: data/xsub/train_position.npy, mmap: True}\n"
+    )
+    text, unknown = convert_configuration(path)
+    recipe = yaml.safe_load(text)
+    assert recipe["linear"]["optimizer"]["weight_decay"] == 1e-4
+    assert recipe["linear"]["schedule"]["steps"] == [80]
+    assert recipe["model"] == {
+        "method": "aimclr",
+        "stream": "bone",
+        "temperature": 0.1,
+        "strategy": "spatial",
+    }
+    assert (recipe["data"]["train"], recipe["weights"]) == ("data/xsub", "w.pt")
+    assert unknown == [
+        "learning_rate", "model_args.graph_args.layout", "model_args.num_class", "train_feeder_args.mmap", "work_dir"
+    ]  # fmt: skip
+    path.write_text("a: 1\n")
+    with pytest.raises(KinoscopeError, match="no configuration of AimCLR"):
+        convert_configuration(path)
+
+
+def test_a_saved_model_says_the_same(file, tmp_path):
+    run(file, tmp_path / "run")
+    for stage in ("pretrain", "linear", "finetune"):
+        model = load(tmp_path / "run" / "weights" / stage)
+        model.save(tmp_path / stage)
+        one, other = model.predict(file), load(tmp_path / stage).predict(file)
+        np.testing.assert_allclose(one.embeddings, other.embeddings, rtol=1e-5)
+        if one.scores is not None:
+            np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4, atol=1e-4)

@@ -14,6 +14,10 @@ from typing import Any
 
 import yaml
 
+from kinoscope.errors import KinoscopeError
+from kinoscope.recipe import validate
+from kinoscope.skeleton.settings import Schema
+
 PROCESSORS = ("pretrain_aimclr", "linear_evaluation", "finetune_evaluation")
 
 
@@ -107,3 +111,100 @@ def official_settings(processor: str, argv: Sequence[str], folder: Path = Path()
 def as_json(settings: dict[str, Any]) -> str:
     """Settings as one line of JSON with sorted keys."""
     return json.dumps(settings, sort_keys=True)
+
+
+_MODEL = {
+    "hidden_channels": "hidden_channels",
+    "hidden_dim": "hidden_dim",
+    "dropout": "dropout",
+    "edge_importance_weighting": "edge_importance",
+    "feature_dim": "feature_dim",
+    "queue_size": "queue_size",
+    "momentum": "momentum",
+    "Temperature": "temperature",
+    "mlp": "mlp",
+}
+_METHODS = {"AimCLR": "aimclr", "SkeletonCLR": "skeletonclr", "CrosSCLR": "crossclr", "Model": "aimclr"}
+_AUGMENT = {"shear_amplitude": "shear", "temperal_padding_ratio": "padding_ratio", "aug_method": "extreme"}
+
+
+def convert_configuration(path: Path) -> tuple[str, list[str]]:
+    """The recipe (YAML) of an official configuration file, and its keys that have no counterpart here.
+
+    A file with `pretrain: False` becomes the linear stage, any other the pre-training. Raises KinoscopeError where the
+    file is none of AimCLR, or its values do not fit together.
+    """
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(given, dict) or "model" not in given:
+        raise KinoscopeError(
+            "this is no configuration of AimCLR", file=path, remedy="it names a model and feeders"
+        )
+    parser = _parser("linear_evaluation")
+    known = {key: value for key, value in given.items() if key in vars(parser.parse_args([]))}
+    unknown = [key for key in given if key not in known]
+    parser.set_defaults(**known)
+    values = vars(parser.parse_args([]))
+    arguments, feeder = dict(values["model_args"]), dict(values["train_feeder_args"])
+    pretraining = arguments.pop("pretrain", True)
+    method = _METHODS.get(str(values["model"]).rsplit(".", 1)[-1])
+    if method is None:
+        raise KinoscopeError(
+            "there is no such model",
+            file=path,
+            field="model",
+            value=values["model"],
+            remedy="net.aimclr.AimCLR",
+        )
+    model = {ours: arguments.pop(name) for name, ours in _MODEL.items() if name in arguments}
+    graph = dict(arguments.pop("graph_args", {}))
+    if "strategy" in graph:
+        model["strategy"] = graph.pop("strategy")
+    unknown += [f"model_args.graph_args.{key}" for key in graph] + [f"model_args.{key}" for key in arguments]
+    stream = "three" if method == "crossclr" else values["stream"]
+    recipe: dict[str, Any] = {
+        "task": "skeleton",
+        "description": f"converted from {path.name}",
+        "data": {"kind": "official", "train": str(Path(feeder.pop("data_path", "data")).parent)},
+        "model": {"method": method, "stream": stream, **model},
+    }
+    views = {ours: feeder.pop(name) for name, ours in _AUGMENT.items() if name in feeder}
+    unknown += [f"train_feeder_args.{key}" for key in feeder if key != "label_path"]
+    stage: dict[str, Any] = {
+        "batch_size": values["batch_size"],
+        "epochs": values["num_epoch"],
+        "optimizer": {
+            "kind": values["optimizer"].lower(),
+            "learning_rate": values["base_lr"],
+            "weight_decay": values["weight_decay"],
+            "nesterov": values["nesterov"],
+        },
+        "schedule": {"kind": "warmup_steps", "steps": values["step"]},
+    }
+    for interval, ours in (("save_interval", "checkpoint_every"), ("eval_interval", "validate_every")):
+        if values[interval] > 0:
+            stage[ours] = values[interval]
+    if pretraining:
+        recipe["augment"] = views
+        mining = {"mining_epoch": values["mining_epoch"], "topk": values["topk"]}
+        recipe["train"] = (
+            stage | mining | {"log_every": values["log_interval"], "workers": values["num_worker"]}
+        )
+    else:
+        if known.get("weights"):
+            recipe["weights"] = values["weights"]
+        recipe["linear"] = stage
+    told = {
+        "model",
+        "model_args",
+        "train_feeder_args",
+        "stream",
+        "batch_size",
+        "num_epoch",
+        "optimizer",
+        "base_lr",
+    }
+    told |= {"weight_decay", "nesterov", "step", "save_interval", "eval_interval"}
+    told |= {"mining_epoch", "topk", "log_interval", "num_worker"} if pretraining else {"weights"}
+    unknown += [key for key in known if key not in told and key not in ("train_feeder", "test_feeder")]
+    validate(Schema, recipe, path)
+    return yaml.safe_dump(recipe, sort_keys=False), sorted(unknown)

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 
 from kinoscope.engine.files import write_json
-from kinoscope.engine.weights import Weights
+from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.motion_files import open_motion
+from kinoscope.recipe import to_yaml
 from kinoscope.skeleton import official
 from kinoscope.skeleton.data import Clips, clips_of, open_clips
 from kinoscope.skeleton.downsample import downsample
@@ -146,6 +147,28 @@ class SkeletonModel:
                     ]
                 rows.append(row)
         return {"clips": rows}
+
+    def save(self, folder: Path) -> None:
+        """The model as a weights folder."""
+        about = {
+            "stage": "finetune" if self.heads is not None else "pretrain",
+            "label_names": self.label_names,
+            "joint_names": list(self.layout.joints),
+            "links": [list(link) for link in self.layout.links],
+            "stream": self.settings.model.stream,
+        }
+        state = {
+            f"parts.{stream}.query.{name}": value
+            for stream, encoder in self.encoders.items()
+            for name, value in encoder.state_dict().items()
+            if self.heads is not None or not name.startswith("head.")
+        }
+        for stream, head in (self.heads or {}).items():
+            if isinstance(head, LinearHead):  # standardising is part of the layer from here on
+                weight = head.head.weight.detach() / head.deviation
+                state[f"parts.{stream}.query.head.weight"] = weight
+                state[f"parts.{stream}.query.head.bias"] = head.head.bias.detach() - weight @ head.mean
+        save_weights(folder, state, to_yaml(self.settings), about)
 
     def render(self, done: list[Prediction], form: str) -> str:
         """JSON, or CSV with a row a clip."""
