@@ -105,10 +105,10 @@ class VideoModel:
 
     def encoder(self) -> tuple[Any, Any]:
         """(encoder, sampling) that made the features which the model was trained on. Raises KinoscopeError."""
-        from kinoscope import encoders
+        from kinoscope.extractor import of_identity
 
         if self._encoder is None:
-            self._encoder = encoders.from_identity(encoder_of(self.model), self._encoder_weights)
+            self._encoder = of_identity(encoder_of(self.model), self._encoder_weights)
         return self._encoder
 
     def _skeletons(self, path: Path, name: str, folder: Path) -> Path:

@@ -192,6 +192,12 @@ class _Features:
     def reader_options(self) -> dict[str, Any]:
         encoder_of(self.model.model)
         self.encoder, self.sampling = self.model.encoder()
+        if not hasattr(self.encoder, "preparation"):
+            raise KinoscopeError(
+                "the features of this model are made of whole videos",
+                field="encoder",
+                value=self.encoder.name,
+            )
         options: dict[str, Any] = self.encoder.preparation.reader_options()
         return options
 

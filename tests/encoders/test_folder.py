@@ -128,3 +128,26 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no such video" in capsys.readouterr().err
     assert main([*command, "--window", "0"]) == 1
     assert "--window" in capsys.readouterr().err
+
+
+def test_several_processes_by_one_command(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import timm
+
+    (folder / "bad.mp4").write_bytes(b"nothing")
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("mobilenetv3_small_050", pretrained=False).state_dict(), weights)
+    command = [
+        "extract",
+        "timm/mobilenetv3_small_050",
+        str(folder),
+        "--output",
+        str(tmp_path / "s"),
+        "--json",
+    ]
+    command += ["--weights", str(weights), "--fps", "2", "--processes", "2"]
+    assert main(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["videos"], list(result["failed"]), result["frames_per_s"] > 0) == (4, ["bad"], True)
+    assert FeatureStore(tmp_path / "s").videos == ["cam01", "cam02", "cam03", "cam04"]

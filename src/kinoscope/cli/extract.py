@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ PRESETS = ("i3d", "tsp", "slowfast")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "encoder", help="lite0, or a network of torchvision or timm (r2plus1d_18, timm/resnet50)"
+        "encoder",
+        help="lite0, pose, a network of torchvision, timm or transformers (r2plus1d_18, timm/resnet50, "
+        "transformers/videomae), or the folder of a model trained here",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="videos, or folders of videos")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the feature store")
@@ -33,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="pictures (default 16) or clips (default 2) at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
     parser.add_argument(
+        "--processes", type=int, default=1, help="that share the videos (default: %(default)s)"
+    )
+    parser.add_argument(
         "--shard",
         metavar="I/N",
         help="this process takes every N-th video from the I-th on, I from 0 (default: the SLURM array's)",
@@ -40,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Any:
-    from kinoscope import encoders
+    from kinoscope import encoders, extractor
     from kinoscope.encoders.folder import extract_all
     from kinoscope.errors import KinoscopeError
     from kinoscope.media.video_files import named_videos
@@ -49,7 +57,7 @@ def run(options: argparse.Namespace) -> Any:
     shard = read_shard(options.shard)
     usual = (
         encoders.Sampling(window=16, stride=16)
-        if encoders.takes_clips(options.encoder)
+        if extractor.takes_clips(options.encoder)
         else encoders.Sampling()
     )
     base = encoders.PRESETS[options.preset] if options.preset else usual
@@ -60,11 +68,15 @@ def run(options: argparse.Namespace) -> Any:
         "stride": options.stride if options.stride is not None else window if follows else base.stride,
         "fps": base.fps if options.fps is None else options.fps,
     }
-    for name, value in {**given, "batch": options.batch}.items():
+    for name, value in {**given, "batch": options.batch, "processes": options.processes}.items():
         if value is not None and not 0 < value < float("inf"):
             raise KinoscopeError("a positive number is needed", field=f"--{name}", value=value)
     sampling = encoders.Sampling(**given)
-    encoder = encoders.create(options.encoder, options.weights, window=sampling.window, device=options.device)
+    if options.processes > 1:
+        return run_several(options)
+    encoder = extractor.open_encoder(
+        options.encoder, options.weights, window=sampling.window, device=options.device
+    )
     summary = extract_all(
         encoder,
         sampling,
@@ -76,16 +88,63 @@ def run(options: argparse.Namespace) -> Any:
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     result = {"store": str(options.output), **summary.to_dict()}
-    if summary.failed and not summary.videos and not summary.skipped:
-        raise KinoscopeError("not one video could be read", value=list(summary.failed))
-    print(
-        f"{summary.videos} videos ({summary.skipped} were there, {len(summary.failed)} left out): "
-        f"{summary.steps} steps of {encoder.channels} channels; {result['frames_per_s']} frames/s with decoding",
-        file=sys.stderr,
-    )
+    finish(result, shard[1])
     if not options.json:
         print(options.output)
     return result
+
+
+def run_several(options: argparse.Namespace) -> dict[str, Any]:
+    """The same command in several processes, each with its share of the videos (of this place in a SLURM array)."""
+    from kinoscope.errors import KinoscopeError
+
+    count = options.processes
+    number, shards = read_shard(options.shard)
+    command = [sys.executable, "-m", "kinoscope", "extract", options.encoder, *options.inputs, "--json"]
+    for name in ("output", "weights", "preset", "window", "stride", "fps", "dtype", "batch", "device"):
+        if (value := getattr(options, name)) is not None:
+            command += [f"--{name}", str(value)]
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)), **os.environ}
+    begin = time.perf_counter()
+    running = [
+        subprocess.Popen(
+            [*command, "--shard", f"{number * count + k}/{shards * count}"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for k in range(count)
+    ]
+    answers = [process.communicate()[0] for process in running]
+    broken = sum(process.returncode != 0 for process in running)
+    if broken:  # each has said why on standard error; what is done stays done
+        raise KinoscopeError(
+            f"{broken} of {count} processes failed",
+            file=options.output,
+            remedy="mend it and give the command again",
+        )
+    results = [json.loads(answer) for answer in answers]
+    total: dict[str, Any] = {"store": str(options.output), "seconds": time.perf_counter() - begin}
+    for name in ("videos", "skipped", "steps", "frames", "video_s"):
+        total[name] = sum(result[name] for result in results)
+    for name in ("failed", "problems"):
+        total[name] = {key: value for result in results for key, value in result[name].items()}
+    total["frames_per_s"] = round(total["frames"] / total["seconds"], 2)
+    finish(total, shards)
+    return total
+
+
+def finish(result: dict[str, Any], shards: int) -> None:
+    """The last line, or the refusal where nothing could be read."""
+    from kinoscope.errors import KinoscopeError
+
+    if shards == 1 and result["failed"] and not result["videos"] and not result["skipped"]:
+        raise KinoscopeError("not one video could be read", value=list(result["failed"]))
+    print(
+        f"{result['videos']} videos ({result['skipped']} were there, {len(result['failed'])} left out): "
+        f"{result['steps']} steps; {result['frames_per_s']} frames/s with decoding",
+        file=sys.stderr,
+    )
 
 
 def read_shard(text: str | None) -> tuple[int, int]:

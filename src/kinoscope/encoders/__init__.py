@@ -1,8 +1,9 @@
 """Frozen backbones that turn video into features, by name.
 
 `lite0` (packaged weights), torchvision's video networks (`r2plus1d_18`, `s3d`, `mvit_v2_s`, `swin3d_t`, ...) and image
-networks (`resnet50`, ...), any timm image network. `torchvision/NAME` and `timm/NAME` say which library is meant; a
-bare name is looked for in that order. Random weights are refused.
+networks (`resnet50`, ...), any timm image network, VideoMAE and V-JEPA 2 of transformers. `torchvision/NAME`,
+`timm/NAME` and `transformers/NAME` say which library is meant; a bare name is looked for in that order. Random weights
+are refused. Encoders that take a video as a whole, poses and models trained here, are in `kinoscope.extractor`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from kinoscope.encoders.sampling import PRESETS, Sampling
 from kinoscope.encoders.weights import FROM_FILE, PUBLISHED
 from kinoscope.errors import KinoscopeError
 
-__all__ = ["PRESETS", "Encoder", "Preparation", "Sampling", "create", "from_identity", "takes_clips"]
+__all__ = [
+    "PRESETS",
+    "Encoder",
+    "Preparation",
+    "Sampling",
+    "create",
+    "from_identity",
+    "takes_clips",
+]
 
 
 def create(name: str, weights: str | Path | None = None, *, window: int = 16, device: str = "cpu") -> Encoder:
@@ -25,11 +34,13 @@ def create(name: str, weights: str | Path | None = None, *, window: int = 16, de
     weights: a file, or "published" for what the library downloads; `lite0` needs none. window: frames of a clip.
     Raises KinoscopeError for an unknown name, without weights, and where the weights or the window do not fit.
     """
-    from kinoscope.encoders import lite0, timm_models, torchvision_models
+    from kinoscope.encoders import lite0, timm_models, torchvision_models, transformers_models
 
     library, bare = _library(name)
     if library == "packaged":
         return lite0.create(device=device)
+    if library == transformers_models.LIBRARY:
+        return transformers_models.create(bare, weights, window=window, device=device)
     if library == "torchvision":
         return torchvision_models.create(bare, weights, window=window, device=device)
     return timm_models.create(bare, weights, device=device)
@@ -67,19 +78,23 @@ def from_identity(
 
 def takes_clips(name: str) -> bool:
     """Whether the encoder sees several frames at once. Raises KinoscopeError for an unknown name."""
-    from kinoscope.encoders import torchvision_models
+    from kinoscope.encoders import torchvision_models, transformers_models
 
     library, bare = _library(name)
+    if library == transformers_models.LIBRARY:
+        return True
     return library == "torchvision" and bare in torchvision_models.video_names()
 
 
 def _library(name: str) -> tuple[str, str]:
     """(library, name there)."""
-    from kinoscope.encoders import lite0, timm_models, torchvision_models
+    from kinoscope.encoders import lite0, timm_models, torchvision_models, transformers_models
 
-    library, _, bare = name.rpartition("/")
     if name == lite0.NAME:
         return "packaged", name
+    if name.startswith(f"{transformers_models.LIBRARY}/"):
+        return transformers_models.LIBRARY, name.partition("/")[2]
+    library, _, bare = name.rpartition("/")
     known = torchvision_models.video_names() + torchvision_models.image_names()
     if library in ("", "torchvision") and bare in known:
         return "torchvision", bare

@@ -12,9 +12,11 @@ from typing import Any
 from kinoscope.encoders.encoder import Encoder
 from kinoscope.encoders.extract import features_of
 from kinoscope.encoders.sampling import Sampling
+from kinoscope.encoders.whole import WholeVideoEncoder
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.store import FeatureStore, StoreWriter
 from kinoscope.media.video import VideoReader
+from kinoscope.timeline import TimeAxis
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Summary:
 
 
 def extract_all(
-    encoder: Encoder,
+    encoder: Encoder | WholeVideoEncoder,
     sampling: Sampling,
     videos: dict[str, Path],
     folder: str | Path,
@@ -73,7 +75,7 @@ def extract_all(
 
 
 def _extract(
-    encoder: Encoder,
+    encoder: Encoder | WholeVideoEncoder,
     sampling: Sampling,
     name: str,
     path: Path,
@@ -83,11 +85,38 @@ def _extract(
     summary: Summary,
 ) -> str:
     begin = time.perf_counter()
+    if isinstance(encoder, Encoder):
+        steps, frames, axis, problem = _streamed(encoder, sampling, name, path, source, writer, batch)
+    else:
+        rows = encoder.of_video(path, sampling)
+        frames, axis, problem = float(rows.frames), rows.axis, rows.problem
+        steps = writer.add(name, [rows.values], axis, source=source, problem=problem)
+    seconds = time.perf_counter() - begin
+    summary.videos += 1
+    summary.steps += steps
+    summary.frames += round(frames)
+    summary.video_s += frames / axis.fps
+    if problem is not None:
+        summary.problems[name] = problem
+    text = f"{steps} steps of {frames / axis.fps:.1f} s in {seconds:.1f} s ({frames / seconds:.1f} frames/s)"
+    return text + (f"; {problem}" if problem is not None else "")
+
+
+def _streamed(
+    encoder: Encoder,
+    sampling: Sampling,
+    name: str,
+    path: Path,
+    source: dict[str, Any],
+    writer: StoreWriter,
+    batch: int | None,
+) -> tuple[int, float, TimeAxis, str | None]:
+    """Pictures through a network, block by block: (steps, frames that were covered, axis, what was wrong)."""
     with VideoReader(path, **encoder.preparation.reader_options()) as video:
-        axis, problems = sampling.axis(video.info.fps), []
+        axis = sampling.axis(video.info.fps)
 
         def problem() -> str | None:
-            frames = video.covered_s[1] * axis.fps
+            frames, problems = video.covered_s[1] * axis.fps, []
             if frames < axis.window_frames - 0.5:
                 problems.append(f"shorter than one window: {frames:.0f} of {axis.window_frames:g} frames")
             if video.problem is not None:
@@ -97,18 +126,7 @@ def _extract(
         # closed before the video is: the thread that decodes ahead must not outlive it
         with closing(features_of(video, encoder, sampling, batch)) as blocks:
             steps = writer.add(name, blocks, axis, source=source, problem=problem)
-        covered = video.covered_s[1]
-    seconds = time.perf_counter() - begin
-    summary.videos += 1
-    summary.steps += steps
-    summary.frames += round(covered * axis.fps)
-    summary.video_s += covered
-    if problems:
-        summary.problems[name] = "; ".join(problems)
-    text = (
-        f"{steps} steps of {covered:.1f} s in {seconds:.1f} s ({covered * axis.fps / seconds:.1f} frames/s)"
-    )
-    return text + (f"; {summary.problems[name]}" if problems else "")
+        return steps, video.covered_s[1] * axis.fps, axis, problem()
 
 
 def _done(folder: str | Path) -> dict[str, dict[str, Any]]:
