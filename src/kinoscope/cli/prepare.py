@@ -9,10 +9,14 @@ from typing import Any
 HELP = "turn an official raw download into the layout that the recipes read"
 DATASETS = {
     "ego4d": "localization",
+    "finegym": "representation",
+    "kinetics400": "representation",
     "ntu60": "skeleton",
     "ntu120": "skeleton",
+    "penn-action": "representation",
     "pku-mmd-1": "skeleton",
     "pku-mmd-2": "skeleton",
+    "pouring": "representation",
 }
 
 

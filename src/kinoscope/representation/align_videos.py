@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from kinoscope.media.video import VideoReader
 from kinoscope.representation import evaluate
 from kinoscope.representation.align_page import page
 from kinoscope.representation.alignment import align
+from kinoscope.representation.write_video import write_video
 from kinoscope.timeline import TimeAxis
 
 Embed = Callable[[Path], tuple[np.ndarray, TimeAxis]]
@@ -121,22 +121,6 @@ def tiled(images: Sequence[Image.Image], columns: int, gap: int = 4) -> np.ndarr
         top, left = place // columns * height, place % columns * width + (width - image.width) // 2
         out[top : top + image.height, left : left + image.width] = np.asarray(image.convert("RGB"))
     return out
-
-
-def write_video(path: Path, pictures: Iterator[np.ndarray], fps: float) -> Path:
-    """Pictures (H, W, 3) uint8 of one size, with even sides, as H.264 (MPEG-4 where that is not built in)."""
-    import av
-
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    with av.open(str(path), "w") as out:
-        stream: Any = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            if not stream.codec_context.is_open:
-                stream.height, stream.width = picture.shape[:2]
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    return path
 
 
 def retrieval_sheet(videos: Sequence[Embedded], best: int = 5) -> Image.Image:
