@@ -13,7 +13,7 @@ from kinoscope.errors import KinoscopeError
 def check(settings: AnticipationSettings) -> dict[str, list[str]]:
     """Sentences: errors must be mended, warnings looked at, advice may be followed."""
     found: dict[str, list[str]] = {"errors": [], "warnings": [], "advice": []}
-    data, model, train = settings.data, settings.model, settings.train
+    data, model, train = settings.streams, settings.model, settings.train
     try:
         source = StreamSource(data)
     except KinoscopeError as error:

@@ -7,6 +7,7 @@ searched among nine earlier ones, then is zeros.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from kinoscope.errors import KinoscopeError
 
 FPS = 30.0
 PROBES = 10
+# A process may open a folder once, and an environment must not cross a fork: (process, folder) -> environment.
+_OPEN: dict[tuple[int, str], lmdb.Environment] = {}
 ReadType = Literal["normal", "exact_rulstm"]
 
 
@@ -56,7 +59,6 @@ class FeatureStore:
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
         self.folders = [Path(folder) for folder in folders]
-        self._open: list[lmdb.Environment] | None = None
         for folder in self.folders:
             if not (folder / "data.mdb").is_file():
                 raise KinoscopeError(
@@ -64,14 +66,28 @@ class FeatureStore:
                 )
 
     def _environments(self) -> list[lmdb.Environment]:
-        if self._open is None:  # opened where it is used: an environment must not cross a fork
-            self._open = [lmdb.open(str(f), readonly=True, lock=False, readahead=False) for f in self.folders]
-        return self._open
+        keys = [(os.getpid(), str(folder.resolve())) for folder in self.folders]
+        for key, folder in zip(keys, self.folders, strict=True):
+            if key not in _OPEN:
+                _OPEN[key] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+        return [_OPEN[key] for key in keys]
 
     def close(self) -> None:
-        for environment in self._open or ():
-            environment.close()
-        self._open = None
+        """Closes the folders in this process, for all stores that read them."""
+        for folder in self.folders:
+            environment = _OPEN.pop((os.getpid(), str(folder.resolve())), None)
+            if environment is not None:
+                environment.close()
+
+    def videos(self) -> list[tuple[str, float]]:
+        """(video, seconds until its last feature) of the first store, sorted."""
+        last: dict[str, int] = {}
+        with self._environments()[0].begin() as transaction:
+            for key in transaction.cursor().iternext(keys=True, values=False):
+                name, found, number = key.decode().rpartition("_frame_")
+                if found:
+                    last[name] = max(last.get(name, 0), int(number.partition(".")[0]))
+        return [(video, last[video] / FPS) for video in sorted(last)]
 
     def frames(self, video: str, numbers: np.ndarray) -> np.ndarray:
         """(n, D) float32 of the given frame numbers. Raises KinoscopeError where a store has none of them."""

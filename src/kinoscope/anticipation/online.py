@@ -32,11 +32,11 @@ class OnlineAnticipator:
                 value=recipe.model.reference_quirks,
                 remedy="train with model.reference_quirks=false and model.mean_representation=false",
             )
-        self.model, self.data, self.fps = model, recipe.data, fps
+        self.model, self.data, self.fps = model, recipe.streams, fps
         self.pose = PoseStream(model.reader.plan, fps, up_axis)
         self.follower = None
         if model.orders is not None and recipe.model.orders is not None:
-            self.follower = Follower(model.orders, recipe.model.orders, 1 / recipe.data.frame_rate)
+            self.follower = Follower(model.orders, recipe.model.orders, 1 / recipe.streams.frame_rate)
         self.frames = 0
         self._sum = np.zeros(1, np.float32)  # of the frames of the step in hand
         self._count = 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,14 @@ import numpy as np
 import torch
 
 from kinoscope.anticipation.evaluate import softmax
-from kinoscope.anticipation.judge import SHOWN, judge
+from kinoscope.anticipation.judge import judge
 from kinoscope.anticipation.models import Anticipator
+from kinoscope.anticipation.official import load_exactly, read_state
 from kinoscope.anticipation.orders import Orders
-from kinoscope.anticipation.settings import AnticipationSettings
+from kinoscope.anticipation.rankings import EVERY_S, SHOWN, Rankings, render, to_json
+from kinoscope.anticipation.segment_predict import SegmentModel
+from kinoscope.anticipation.segments import about_classes, read_classes
+from kinoscope.anticipation.settings import AnticipationSettings, SegmentsData
 from kinoscope.anticipation.stages import logits
 from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource, WindowReader
 from kinoscope.engine.weights import Weights, save_weights
@@ -23,53 +25,11 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recipe import to_yaml
 
-EVERY_S = 1.0  # seconds between the moments at which `predict` looks ahead
-
-
-@dataclass(frozen=True)
-class Rankings:
-    """The likeliest next actions at moments of streams.
-
-    video: (N,) names; time_s: (N,) the moment up to which was observed; starts_s: (N,) moment from which the action
-    is expected; label: (N, K) best first; probability: (N, K).
-    """
-
-    video: tuple[str, ...]
-    time_s: np.ndarray
-    starts_s: np.ndarray
-    label: np.ndarray
-    probability: np.ndarray
-    label_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.video)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One plain dict a moment."""
-        return [
-            {
-                "video": self.video[k],
-                "time_s": round(float(self.time_s[k]), 3),
-                "starts_s": round(float(self.starts_s[k]), 3),
-                "next": [
-                    [self.label_names[int(a)], round(float(p), 4)]
-                    for a, p in zip(self.label[k], self.probability[k], strict=True)
-                ],
-            }
-            for k in range(len(self))
-        ]
-
-    def to_csv(self) -> str:
-        """Rows `video,time_s,starts_s,rank,action,probability`."""
-        lines = ["video,time_s,starts_s,rank,action,probability"]
-        for row in self.rows():
-            head = f"{row['video']},{row['time_s']:.3f},{row['starts_s']:.3f}"
-            lines += [f"{head},{k},{name},{p:.4f}" for k, (name, p) in enumerate(row["next"], start=1)]
-        return "\n".join(lines) + "\n"
-
 
 class AnticipationModel:
     """`predict(input)` for one file, `evaluate(folder)` for the recipe's test streams."""
+
+    anticipates = True  # answers are about moments: `predict(input, at=[...])`
 
     def __init__(self, settings: AnticipationSettings, about: dict[str, Any]) -> None:
         self.settings, self.about = settings, about
@@ -80,7 +40,7 @@ class AnticipationModel:
         )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Anticipator(config).to(self.device).eval()
-        self.reader = WindowReader.from_about(settings.data, about)
+        self.reader = WindowReader.from_about(settings.streams, about)
         self.orders = None if about.get("orders") is None else Orders.from_dict(about["orders"])
 
     def predict(
@@ -128,7 +88,7 @@ class AnticipationModel:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """The recipe's protocol on its test streams; scores, predictions and metrics land in `folder`."""
-        source = StreamSource(self.settings.data, self.reader)
+        source = StreamSource(self.settings.streams, self.reader)
         samples = [source.test_sample(k) for k in range(len(source.test_rows))]
         if source.label_names != self.label_names:
             raise KinoscopeError(
@@ -145,31 +105,35 @@ class AnticipationModel:
         save_weights(folder, self.network.state_dict(), to_yaml(self.settings), self.about)
 
     def render(self, parts: Sequence[Rankings], kind: str) -> str:
-        """The answers as csv or json."""
-        if kind == "csv":
-            head, *rest = [part.to_csv() for part in parts]
-            return head + "".join(text.partition("\n")[2] for text in rest)
-        if kind == "json":
-            return json.dumps(self.to_json(parts)) + "\n"
-        raise KinoscopeError(
-            "rankings are not written in that format", field="--format", value=kind, remedy="csv or json"
-        )
+        return render(parts, kind, self.settings.data.tau_a)
 
     def to_json(self, parts: Sequence[Rankings]) -> dict[str, Any]:
-        return {
-            "label_names": list(self.label_names),
-            "tau_a_s": self.settings.data.tau_a,
-            "rankings": [row for part in parts for row in part.rows()],
-        }
+        return to_json(parts, self.settings.data.tau_a)
 
 
-def load(weights: Weights, settings: AnticipationSettings) -> AnticipationModel:
+def load(weights: Weights, settings: AnticipationSettings) -> AnticipationModel | SegmentModel:
     """The model of a weights folder."""
-    model = AnticipationModel(settings, weights.about)
+    model: AnticipationModel | SegmentModel
+    if isinstance(settings.data, SegmentsData):
+        model = SegmentModel(settings, weights.about)
+    else:
+        model = AnticipationModel(settings, weights.about)
     model.network.load_state_dict(weights.state)
     return model
 
 
-def load_official(path: Path, settings: AnticipationSettings) -> AnticipationModel:
-    """No official checkpoint is of a recipe on streams."""
-    raise KinoscopeError("no official checkpoint is of this recipe", file=path, field="--recipe")
+def load_official(path: Path, settings: AnticipationSettings) -> SegmentModel:
+    """An official checkpoint of a published recipe. Raises KinoscopeError for a recipe on streams."""
+    if not isinstance(settings.data, SegmentsData):
+        raise KinoscopeError("no official checkpoint is of this recipe", file=path, field="--recipe")
+    state = read_state(path)
+    actions, names = read_classes(settings.data)
+    widths = [value.shape[1] for name, value in state.items() if name == "mapper_to_inter.weight"]
+    about = {
+        "label_names": list(names),
+        "input_dim": widths[0] if widths else settings.model.intermediate_featdim,
+        **about_classes(settings.data, actions),
+    }
+    model = SegmentModel(settings, about)
+    load_exactly(model.network, state)
+    return model

@@ -23,7 +23,7 @@ from kinoscope.anticipation.loss import losses, total_loss
 from kinoscope.anticipation.models import Anticipator
 from kinoscope.anticipation.orders import Follower, Orders
 from kinoscope.anticipation.schedule import parameter_groups
-from kinoscope.anticipation.settings import AnticipationSettings
+from kinoscope.anticipation.settings import AnticipationSettings, SegmentsData
 from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource
 from kinoscope.engine.stage import Run, Stage
 
@@ -32,6 +32,10 @@ BATCH = 256  # windows of one pass of a validation
 
 def stages(settings: AnticipationSettings) -> list[Stage]:
     """The stages of a recipe, in order."""
+    if isinstance(settings.data, SegmentsData):
+        from kinoscope.anticipation.segment_stages import SegmentStage
+
+        return [SegmentStage(settings)]
     return [AnticipationStage(settings)]
 
 
@@ -94,13 +98,13 @@ class AnticipationStage(Stage):
     name = "anticipation"
 
     def __init__(self, settings: AnticipationSettings) -> None:
-        self.recipe, self.settings = settings, settings.train
+        self.recipe, self.settings, self.data = settings, settings.train, settings.streams
         self.weights = settings.train.losses.model_dump()
         for kind in ("cls_previous", "past_cls_previous"):
             self.weights |= {f"{kind}_{k + 1}": self.weights[kind] for k in range(settings.data.history)}
 
     def prepare(self, run: Run) -> None:
-        self.source = StreamSource(self.recipe.data)
+        self.source = StreamSource(self.data)
         run.skipped.update(self.source.skipped)
         found, self.language_source = vectors(self.source.label_names)
         self.language = torch.from_numpy(found)
@@ -136,6 +140,11 @@ class AnticipationStage(Stage):
         net = run.processes.unwrap(model)
         prototypes: Any = net.prototypes
         each = losses(outputs, targets, past, prototypes, self.language.to(run.device))
+        if (
+            not self.recipe.model.reference_quirks
+        ):  # a window without a next action has no prototype to be near
+            known = batch.target >= 0
+            each |= {name: each[name] * known for name in ("global_simContrast", "target_distance")}
         total, means = total_loss(each, self.weights)
         return {"loss": total, **{name: means[name] for name in means if self.weights.get(name, 0) > 0}}
 
@@ -196,7 +205,7 @@ def logits(
                 out[name].float().softmax(dim=-1).cpu().numpy()
                 for name in ("past_logits/current", "logits/current")
             )
-            follower = Follower(orders, recipe.model.orders, 1 / recipe.data.frame_rate)
+            follower = Follower(orders, recipe.model.orders, 1 / recipe.streams.frame_rate)
             for k, sample in enumerate(some):
                 steps = len(sample.features)
                 seen = past[k, :steps] if batch.lengths is not None else past[k, -steps:]

@@ -15,6 +15,7 @@ that it, and not the looks of one recording, tells what comes next.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from kinoscope import builtin
+from kinoscope.anticipation.class_names import sentence
 from kinoscope.anticipation.pose_stream import PoseStream
 from kinoscope.anticipation.settings import StreamsData
 from kinoscope.errors import KinoscopeError
@@ -222,6 +224,7 @@ class StreamSource:
             data, train.joint_names, Standardiser.fit([track.features for track in self.tracks])
         )
         self.input_dim = len(self.reader.standardise.mean)
+        self.mirror = Mirror(train.joint_names, self.label_names)
         self._donors: dict[tuple[int, bool], list[tuple[int, int]]] = {}
         for which, row in self.rows:
             key = int(self.tracks[which].segments[row, 2]), row == 0
@@ -259,6 +262,7 @@ class StreamSource:
         track = faster(track, data.warp, generator)
         first, end, label = (int(x) for x in track.segments[row])
         start_s, end_s, lead = first / track.fps, end / track.fps, data.tau_a
+        mirrored = bool(data.mirror) and generator.random() < data.mirror
         spare = (first - (track.segments[row - 1, 0] if row else 0)) / track.fps - lead
         if spare > 0 and generator.random() < data.earlier:
             lead += spare * generator.random()
@@ -266,10 +270,14 @@ class StreamSource:
         if last < 0:
             return self.reader.blank(track.name, label, start_s, end_s)
         features, current, upcoming, begins = window(track, last, data)
+        if mirrored:
+            features, current = self.mirror(features, current)
+            upcoming, label = np.full_like(upcoming, NOTHING), NOTHING
         shown = self.reader.standardise(changed(features, data, generator))
         if data.noise:
             shown = shown + data.noise * generator.standard_normal(shown.shape[1], np.float32)
         before = labels_at(track.segments[:, 2], row - 1 - np.arange(data.history))
+        before = np.full_like(before, NOTHING) if mirrored else before
         seen_s = last / track.fps
         return Sample(track.name, shown, current, upcoming, label, before, seen_s, start_s, end_s, begins)
 
@@ -299,6 +307,40 @@ class StreamSource:
             segments.append((done + first - begin, done + end - begin, label))
             done += end - begin
         return Track(own.name, own.fps, np.concatenate(parts), np.array(segments))
+
+
+class Mirror:
+    """Left becomes right, of joints and of actions that their names give a side; what an action without a counterpart
+    would be called is not known. Mirrored streams tell what an action looks like, not what follows it."""
+
+    def __init__(self, joint_names: Sequence[str], label_names: Sequence[str]) -> None:
+        self.joints = np.array(_other_sides(joint_names))
+        sides = _other_sides([sentence(name) for name in label_names])
+        self.labels = np.array(
+            [NOTHING if other == k else other for k, other in enumerate(sides)] + [NOTHING]
+        )
+
+    def __call__(self, features: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features (n, 6 V + 3), whose x axis is the shoulder line, and the actions (n,) that go on."""
+        count = len(self.joints)
+        order = np.concatenate([self.joints, self.joints + count, [2 * count]])
+        points = features.reshape(len(features), -1, 3)[:, order] * np.array([-1, 1, 1], np.float32)
+        return points.reshape(features.shape), self.labels[current]
+
+
+def _other_sides(names: Sequence[str]) -> list[int]:
+    """For each name the place of the same with left for right; its own place where there is none.
+
+    >>> _other_sides(["ankle_left", "ankle_right", "head", "LeftHand", "rightHand"])
+    [1, 0, 2, 4, 3]
+    """
+    plain = [name.lower() for name in names]
+    place = {name: k for k, name in enumerate(plain)}
+    swap = {"left": "right", "right": "left"}
+    return [
+        place.get(re.sub("left|right", lambda side: swap[side.group()], name), k)
+        for k, name in enumerate(plain)
+    ]
 
 
 def faster(track: Track, share: float, generator: np.random.Generator) -> Track:

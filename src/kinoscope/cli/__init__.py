@@ -23,6 +23,7 @@ COMMANDS = (
     "check",
     "train",
     "evaluate",
+    "fuse",
     "predict",
     "extract",
     "align",

@@ -21,6 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="the raw list, not only events above their threshold"
     )
+    parser.add_argument(
+        "--at",
+        type=float,
+        nargs="+",
+        metavar="SECONDS",
+        help="anticipation: only at these moments (default: every second)",
+    )
     parser.add_argument("--format", choices=("json", "csv", "activitynet", *TIMED), default="csv")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write there; a folder for vtt and elan of several videos"
@@ -45,13 +52,18 @@ def run(options: argparse.Namespace) -> Any:
     from kinoscope.models import load
 
     model = load(options.model, options.recipe, encoder_weights=options.encoder_weights)
+    more: dict[str, Any] = {}
+    if options.at is not None:
+        if not hasattr(model, "anticipates"):
+            raise KinoscopeError("this model is not asked about moments", field="--at", value=options.at)
+        more["at"] = options.at
     done: dict[str, Any] = {}
     failed: dict[str, str] = {}
     overlays: dict[str, Any] = {}
     inputs = named(options.inputs)
     for name, path in inputs.items():
         try:
-            done[name] = model.predict(path, everything=options.all, name=name)
+            done[name] = model.predict(path, everything=options.all, name=name, **more)
             if options.report is not None and len(overlays) < MOST_SHOWN:
                 overlays[name] = model.overlay
         except KinoscopeError as error:  # one bad input costs that input
@@ -82,14 +94,20 @@ def run(options: argparse.Namespace) -> Any:
 
 def named(inputs: list[str]) -> dict[str, Path]:
     """Name in the answer -> file: folders of videos are opened, everything else is taken as it is."""
-    from kinoscope.media.features import store_at
     from kinoscope.media.video_files import is_video, named_videos
 
     videos = [
-        given for given in inputs if is_video(given) or (Path(given).is_dir() and not store_at(Path(given)))
+        given for given in inputs if is_video(given) or (Path(given).is_dir() and not is_store(Path(given)))
     ]
     found = named_videos(videos)
     return {**found, **{Path(given).stem: Path(given) for given in inputs if given not in videos}}
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder holds features rather than videos: a store of ours, or an LMDB."""
+    from kinoscope.media.features import store_at
+
+    return store_at(folder) is not None or (folder / "data.mdb").is_file()
 
 
 def captions(prediction: Any, name: str, path: Path) -> list[Any]:
