@@ -17,10 +17,20 @@ class AffineDropPath(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), initial))
         self.probability = probability
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        y_BTC = self.scale * x_BTC
+    def gain(self, x_BTC: Tensor) -> Tensor:
+        """What a branch x is multiplied with: [C], or [B, 1, C] in training."""
         if not self.training or self.probability == 0.0:
-            return y_BTC
+            return self.scale
         keep = 1.0 - self.probability
         kept_B = (keep + torch.rand(x_BTC.shape[0], dtype=x_BTC.dtype, device=x_BTC.device)).floor() / keep
-        return y_BTC * kept_B[:, None, None]
+        return self.scale * kept_B[:, None, None]
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        return x_BTC * self.gain(x_BTC)
+
+
+def plus_branch(x_BTC: Tensor, branch_BTC: Tensor, path: nn.Module) -> Tensor:
+    """x + path(branch), in one pass where `path` is a stochastic depth."""
+    if isinstance(path, AffineDropPath):
+        return torch.addcmul(x_BTC, branch_BTC, path.gain(branch_BTC))
+    return x_BTC + path(branch_BTC)

@@ -1,10 +1,11 @@
-"""The two-layer networks of transformer blocks, on channels-last sequences x_BTC."""
+"""The two-layer networks of transformer blocks, on channels-last sequences x_BTC; zero at masked steps."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinoscope.nn.recompute import recomputed
 from kinoscope.nn.temporal_conv import Pointwise
 
 
@@ -16,9 +17,13 @@ class GeluMLP(nn.Module):
         self.up = Pointwise(width, hidden or 4 * width)
         self.down = Pointwise(hidden or 4 * width, width)
         self.dropout = nn.Dropout(dropout)
+        self.recompute = False  # GELU and dropout run again in the backward pass
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return self.dropout(self.down(self.dropout(F.gelu(self.up(x_BTC)))))
+    def forward(self, x_BTC: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        hidden_BTH = self.up(x_BTC)
+        return self.dropout(
+            recomputed(lambda h: self.down(self.dropout(F.gelu(h)), mask_BT), hidden_BTH, self.recompute)
+        )
 
 
 class SwiGLU(nn.Module):
@@ -31,5 +36,5 @@ class SwiGLU(nn.Module):
         self.down = Pointwise(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return self.dropout(self.down(F.silu(self.gate(x_BTC)) * self.up(x_BTC)))
+    def forward(self, x_BTC: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        return self.dropout(self.down(F.silu(self.gate(x_BTC)) * self.up(x_BTC), mask_BT))

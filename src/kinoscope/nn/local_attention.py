@@ -42,7 +42,8 @@ def local_attention(
         block = min(BLOCK, length)
         blocks = -(-length // block)
     span, spare = block + 2 * reach, blocks * block - length
-    q_NHQd = _split_heads(F.pad(q_BTD, (0, 0, 0, spare)).reshape(batch * blocks, block, width), heads)
+    padded_BTD = F.pad(q_BTD, (0, 0, 0, spare)) if spare else q_BTD  # a padding of nothing is a copy
+    q_NHQd = _split_heads(padded_BTD.reshape(batch * blocks, block, width), heads)
     k_NHSd, v_NHSd = (
         _split_heads(_slabs(F.pad(x, (0, 0, reach, reach + spare)), span, block), heads)
         for x in (k_BTD, v_BTD)

@@ -33,16 +33,26 @@ def _through_onednn(x_BTC: Tensor) -> bool:
     )
 
 
-def pointwise(x_BTC: Tensor, weight_DC: Tensor, bias_D: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias at every time step: [B, T, C] -> [B, T, D].
+def pointwise(
+    x_BTC: Tensor, weight_DC: Tensor, bias_D: Tensor | None = None, mask_BT: Tensor | None = None
+) -> Tensor:
+    """x @ weight.T + bias at every time step, zero at masked ones: [B, T, C] -> [B, T, D].
 
     On a CPU in float32 this is a 1x1 convolution: it runs in oneDNN, which uses the widest vectors on every
     make of processor, where `linear` runs in a BLAS library that halves them on some. The dilation, without
     effect on a kernel of one, keeps torch from choosing that library for convolutions too.
     """
     if not _through_onednn(x_BTC):
-        return F.linear(x_BTC, weight_DC, bias_D)
+        y_BTD = F.linear(x_BTC, weight_DC, bias_D)
+        return y_BTD if mask_BT is None else y_BTD * mask_BT.unsqueeze(-1)
     image = F.conv2d(_as_image(x_BTC.contiguous()), weight_DC[:, :, None, None], bias_D, dilation=2)
+    return _as_sequence(image, mask_BT)
+
+
+def _as_sequence(image: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+    """A fresh image [B, C, 1, T], masked in place, as x_BTC."""
+    if mask_BT is not None:
+        image = image.mul_(mask_BT[:, None, None])
     return image.squeeze(2).transpose(1, 2)
 
 
@@ -54,31 +64,39 @@ class Pointwise(nn.Linear):
         if bias:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return pointwise(x_BTC, self.weight, self.bias)
+    def forward(self, x_BTC: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        return pointwise(x_BTC, self.weight, self.bias, mask_BT)
 
 
 def conv_over_time(
-    x_BTC: Tensor, weight_DCK: Tensor, bias_D: Tensor | None, stride: int = 1, groups: int = 1
+    x_BTC: Tensor,
+    weight_DCK: Tensor,
+    bias_D: Tensor | None,
+    stride: int = 1,
+    groups: int = 1,
+    mask_BT: Tensor | None = None,
 ) -> Tensor:
-    """Convolution with zero padding of half a kernel: [B, T, C] -> [B, ceil(T / stride), D]."""
+    """Convolution with zero padding of half a kernel: [B, T, C] -> [B, ceil(T / stride), D].
+
+    mask_BT: of the output, which is zero where it is False.
+    """
     if weight_DCK.shape[-1] == 1 and groups == 1:
-        return pointwise(x_BTC[:, ::stride], weight_DCK[:, :, 0], bias_D)
+        return pointwise(x_BTC[:, ::stride], weight_DCK[:, :, 0], bias_D, mask_BT)
     if groups == 1 and stride == 1 and torch.is_grad_enabled() and _through_onednn(x_BTC):
-        return _WideConv.apply(x_BTC, weight_DCK, bias_D)
-    return _convolve(x_BTC, weight_DCK, bias_D, stride, groups)
+        image: Tensor = _WideConv.apply(x_BTC, weight_DCK, bias_D)
+        return _as_sequence(image, mask_BT)
+    return _as_sequence(_convolve(x_BTC, weight_DCK, bias_D, stride, groups), mask_BT)
 
 
 def _convolve(
     x_BTC: Tensor, weight_DCK: Tensor, bias_D: Tensor | None, stride: int = 1, groups: int = 1
 ) -> Tensor:
     pad = (0, weight_DCK.shape[-1] // 2)
-    image = F.conv2d(_as_image(x_BTC), weight_DCK.unsqueeze(2), bias_D, (1, stride), pad, groups=groups)
-    return image.squeeze(2).transpose(1, 2)
+    return F.conv2d(_as_image(x_BTC), weight_DCK.unsqueeze(2), bias_D, (1, stride), pad, groups=groups)
 
 
 class _WideConv(torch.autograd.Function):
-    """Convolution at stride 1 whose weight gradient is one 1x1 gradient a tap.
+    """Convolution at stride 1, as an image [B, D, 1, T], whose weight gradient is one 1x1 gradient a tap.
 
     oneDNN's gradient for wide kernels in channels-last layout runs at half the speed of that for 1x1 kernels.
     Sequences are joined end to end with padding between them, so that a tap is a shift without a copy.
@@ -90,11 +108,12 @@ class _WideConv(torch.autograd.Function):
         return _convolve(x_BTC, weight_DCK, bias_D)
 
     @staticmethod
-    def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad_image: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x_BTC, weight_DCK = ctx.saved_tensors
+        grad_BTD = _as_sequence(grad_image)
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            grad_x = _gradients(grad_BTD, x_BTC, weight_DCK, data=True).squeeze(2).transpose(1, 2)
+            grad_x = _as_sequence(_gradients(grad_BTD, x_BTC, weight_DCK, data=True))
         if ctx.needs_input_grad[1]:
             kernel = weight_DCK.shape[-1]
             pad = (0, 0, kernel // 2, kernel // 2)
@@ -147,6 +166,10 @@ class MaskedConv(nn.Module):
         self.stride, self.groups = stride, groups
 
     def forward(self, x_BTC: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        mask_BT = mask_BT[:, :: self.stride]
-        y_BTD = conv_over_time(x_BTC, self.weight, self.bias, self.stride, self.groups)
-        return y_BTD * mask_BT.unsqueeze(-1), mask_BT
+        mask_BT = self.out_mask(mask_BT)
+        y_BTD = conv_over_time(x_BTC, self.weight, self.bias, self.stride, self.groups, mask_BT)
+        return y_BTD, mask_BT
+
+    def out_mask(self, mask_BT: Tensor) -> Tensor:
+        """The mask of the output: every `stride`-th step."""
+        return mask_BT[:, :: self.stride]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kinoscope.nn.local_attention import attend, local_attention
+from kinoscope.nn.recompute import recomputed
 from kinoscope.nn.rotary import rotary
 from kinoscope.nn.temporal_conv import MaskedConv, Pointwise
 
@@ -46,6 +47,7 @@ class ConvAttention(nn.Module):
         if relative_bias and window > 1 and window % 2 == 0:
             raise ValueError(f"relative positions need an odd window, not {window}")
         self.heads, self.reach, self.rotate = heads, window // 2 if window > 1 else None, rotate
+        self.recompute = False  # convolutions and norms run again in the backward pass
         kernel = stride + 1 if stride > 1 else 3
 
         def conv() -> MaskedConv:
@@ -63,11 +65,14 @@ class ConvAttention(nn.Module):
 
     def forward(self, x_BTC: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Attended features and the mask at the output's length."""
-        query, out_mask_BT = self.query_conv(x_BTC, mask_BT)
-        key, value = self.key_conv(x_BTC, mask_BT)[0], self.value_conv(x_BTC, mask_BT)[0]
-        q_BTC = self.query(self.query_norm(query))
-        k_BTC = self.key(self.key_norm(key))
-        v_BTC = self.value(self.value_norm(value))
+
+        def projected(conv: MaskedConv, norm: nn.LayerNorm, project: Pointwise) -> Tensor:
+            return recomputed(lambda x: project(norm(conv(x, mask_BT)[0])), x_BTC, self.recompute)
+
+        out_mask_BT = self.query_conv.out_mask(mask_BT)
+        q_BTC = projected(self.query_conv, self.query_norm, self.query)
+        k_BTC = projected(self.key_conv, self.key_norm, self.key)
+        v_BTC = projected(self.value_conv, self.value_norm, self.value)
         if self.rotate:
             q_BTC, k_BTC = (
                 rotary(split_heads(x, self.heads)).transpose(1, 2).flatten(2) for x in (q_BTC, k_BTC)

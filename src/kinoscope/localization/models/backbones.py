@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinoscope.localization.models.attention import ConvAttention, PlainAttention
 from kinoscope.localization.models.blocks import ConvBlock, TransformerBlock
@@ -20,10 +19,7 @@ MakeBlock = Callable[[int, int], nn.Module]  # (stride, window) -> block
 
 
 class Backbone(nn.Module):
-    """Embedding, stem blocks at stride 1, branch blocks that each shorten the sequence.
-
-    `recompute`: blocks keep their input alone and run again in the backward pass (activation checkpointing).
-    """
+    """Embedding, stem blocks at stride 1, branch blocks that each shorten the sequence."""
 
     def __init__(
         self, embedding: Embedding, positions: Positions | None, stem: nn.ModuleList, branch: nn.ModuleList
@@ -31,7 +27,6 @@ class Backbone(nn.Module):
         super().__init__()
         self.embedding, self.positions = embedding, positions
         self.stem, self.branch = stem, branch
-        self.recompute = False
 
     def forward(
         self, x_BTC: Tensor, mask_BT: Tensor, start: int = 0, total: int | None = None
@@ -41,18 +36,13 @@ class Backbone(nn.Module):
         if self.positions is not None:
             x_BTC = self.positions(x_BTC, mask_BT, start, total)
         for block in self.stem:
-            x_BTC, mask_BT = self._run(block, x_BTC, mask_BT)
+            x_BTC, mask_BT = block(x_BTC, mask_BT)
         features, masks = [x_BTC], [mask_BT]
         for block in self.branch:
-            x_BTC, mask_BT = self._run(block, x_BTC, mask_BT)
+            x_BTC, mask_BT = block(x_BTC, mask_BT)
             features.append(x_BTC)
             masks.append(mask_BT)
         return features, masks
-
-    def _run(self, block: nn.Module, x_BTC: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        if self.recompute and self.training:
-            return checkpoint(block, x_BTC, mask_BT, use_reentrant=False)
-        return block(x_BTC, mask_BT)
 
 
 def backbone(config: ModelConfig) -> Backbone:
