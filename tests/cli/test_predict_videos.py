@@ -126,3 +126,20 @@ def test_a_model_says_why_it_cannot_take_a_video(trained: Path, tmp_path: Path) 
     torch.save(timm.create_model("mobilenetv3_small_050", pretrained=False).state_dict(), other)
     with pytest.raises(KinoscopeError, match="give the same weights"):
         load(trained / "run", encoder_weights=other).predict(video)
+
+
+def test_annotations_of_other_tools_train_the_same(trained: Path, tmp_path: Path) -> None:
+    """One ELAN document a video, in a folder a subset, says what the ActivityNet file says."""
+    from kinoscope.localization.annotations import Annotations
+    from kinoscope.timeline.captions import Caption, elan
+
+    plain = Annotations.read(trained / "annotations.json")
+    for video, entry in plain.videos.items():
+        rows = [Caption(start, end, plain.label_names[label], 1.0) for start, end, label in entry.rows]
+        (tmp_path / entry.subset).mkdir(exist_ok=True)
+        (tmp_path / entry.subset / f"{video}.eaf").write_text(elan(rows, f"file:///videos/{video}.mp4"))
+    again = Annotations.read(tmp_path)
+    assert again.label_names == plain.label_names
+    assert {v: (e.subset, e.rows) for v, e in again.videos.items()} == {
+        v: (e.subset, e.rows) for v, e in plain.videos.items()
+    }

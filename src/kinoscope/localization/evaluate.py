@@ -17,6 +17,7 @@ import numpy as np
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.spotting import TOLERANCES_S, evaluate_instants
+from kinoscope.media import labelled
 from kinoscope.metrics import detection
 from kinoscope.metrics.tiou import tiou_matrix
 from kinoscope.timeline import Events
@@ -143,7 +144,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_database(path: Path) -> dict[str, dict[str, Any]]:
-    """The videos of an annotation file, its outer form checked; KinoscopeError where it is another."""
+    """The videos of an annotation file, its outer form checked; KinoscopeError where it is another.
+
+    ELAN, BORIS and VIA files, and folders of them, are read as well (`media.labelled`).
+    """
+    if labelled.is_foreign(path):
+        return labelled.read_database(path)
     data = read_json(path)
     videos = data.get("database", data) if isinstance(data, dict) else None
     if not isinstance(videos, dict) or not all(isinstance(v, dict) for v in videos.values()):

@@ -60,7 +60,9 @@ def is_foreign(path: Path) -> bool:
     """Whether the file (or folder) needs one of these readers, not that of ActivityNet's form alone."""
     if path.is_dir() or path.suffix.lower() in (".eaf", ".boris", ".csv", ".tsv"):
         return True
-    return path.suffix.lower() == ".json" and path.is_file() and _is_via(_json(path))
+    if path.suffix.lower() != ".json" or not path.is_file() or b'"fid_list"' not in path.read_bytes():
+        return False
+    return _is_via(_json(path))
 
 
 def _one(file: Path) -> Database:
