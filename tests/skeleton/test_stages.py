@@ -7,11 +7,13 @@ import pytest
 import torch
 import yaml
 
+from kinoscope.cli import main
 from kinoscope.engine.folder import train_stages
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.models import load
 from kinoscope.recipe import to_yaml
+from kinoscope.report import write
 from kinoscope.skeleton.check import check
 from kinoscope.skeleton.configuration import convert_configuration
 from kinoscope.skeleton.models import AimCLR, EncoderConfig, SideBySide
@@ -195,3 +197,22 @@ def test_a_saved_model_says_the_same(file, tmp_path):
         np.testing.assert_allclose(one.embeddings, other.embeddings, rtol=1e-5)
         if one.scores is not None:
             np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_run_and_prediction_have_a_page(file, tmp_path, capsys):
+    run(file, tmp_path / "run")
+    page = write(tmp_path / "run").read_text()
+    for part in (
+        "Accuracy per class",
+        "Confusion",
+        "Map of embeddings",
+        "linear evaluation of an untrained encoder",
+    ):
+        assert part in page
+    assert main(["predict", str(tmp_path / "run"), str(file), "--report", str(tmp_path / "p"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)["clips"]
+    assert len(answer) == 36
+    assert answer[0]["neighbours"][0]["label"] in ("left", "right")
+    page = (tmp_path / "p" / "report.html").read_text()
+    assert "<animate" in page
+    assert "Nearest training clips" in page

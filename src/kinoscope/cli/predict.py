@@ -181,5 +181,6 @@ def page(
     write_json(
         folder / "videos.json", {name: str(inputs[name].resolve()) for name in done if is_video(inputs[name])}
     )
-    write_json(folder / "overlays.json", overlays)
+    moving = {name: part.shown for name, part in done.items() if getattr(part, "shown", None)}
+    write_json(folder / "overlays.json", {**overlays, **moving})
     return write(folder)

@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.report import clips
 from kinoscope.report.page import PAGE
 
 __all__ = ["write"]
@@ -51,7 +52,8 @@ def write(run_folder: Path, target: Path | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         sections = [
             ("Videos", _videos(run_folder, target, predictions, annotations)),
-            *_evaluation(evaluation),
+            ("Clips", clips.clips(_object(run_folder / "overlays.json"), predictions)),
+            *(_clip_evaluation(evaluation) if "confusion" in evaluation else _evaluation(evaluation)),
             ("Curves", _curves(_lines(run_folder / "metrics.jsonl"))),
             ("Timelines", timelines),
             ("Skipped videos", _skipped(evaluation.get("skipped") or [])),
@@ -174,6 +176,18 @@ def _evaluation(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
         ("Average precision per class", _svg(len(known) * 22, bars) if bars else ""),
         ("Errors", _table(("kind", "count"), errors) if errors else ""),
         ("Thresholds per class", _table(("class", "threshold"), limits) if limits else ""),
+    ]
+
+
+def _clip_evaluation(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is told of trimmed clips that have one class each."""
+    names = evaluation.get("label_names") or [str(i) for i in range(len(evaluation["confusion"]))]
+    protocol = f"<p>Protocol: {escape(str(evaluation.get('protocol', '')))}</p>"
+    return [
+        ("Metrics", protocol + clips.numbers(evaluation)),
+        ("Accuracy per class", clips.accuracies(evaluation.get("per_class", {}))),
+        ("Confusion", clips.confusion(evaluation["confusion"], names)),
+        ("Map of embeddings (t-SNE)", clips.embedding_map(evaluation.get("embedding_map", {}), names)),
     ]
 
 

@@ -55,6 +55,7 @@ class Prediction:
     embeddings: np.ndarray
     scores: np.ndarray | None
     neighbours: list[list[tuple[str, str, float]]] = field(default_factory=list)
+    shown: dict[str, Any] = field(default_factory=dict)  # the first clip, for a report that draws it moving
 
 
 class SkeletonModel:
@@ -73,7 +74,6 @@ class SkeletonModel:
         self.heads = heads
         self.label_names, self.settings, self.layout = label_names, settings, layout
         self.known = dict(np.load(known)) if known is not None and known.is_file() else {}
-        self.shown: dict[str, Any] = {}  # of the last file: what a report draws moving
 
     def clips(self, path: str | Path) -> Clips:
         """Clips of a skeleton text file, a neutral `.npz` file, or motion capture (`.bvh`, `.c3d`)."""
@@ -123,12 +123,13 @@ class SkeletonModel:
         """Scores, embeddings and neighbours of every clip of a file."""
         clips = self.clips(path)
         first = clips.x[0]  # (3, T, V, M)
-        self.shown = {
+        found = self.run(path, clips)
+        found.shown = {
             "kind": "clip",
             "joints": np.round(first.transpose(3, 1, 2, 0).astype(float), 3).tolist(),
             "links": [list(link) for link in clips.layout.links],
         }
-        return self.run(path, clips)
+        return found
 
     def to_json(self, done: list[Prediction]) -> dict[str, Any]:
         """{"clips": [...]}: per clip its file, name, label and scores, or its embedding; and its neighbours."""

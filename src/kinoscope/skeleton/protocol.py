@@ -31,6 +31,7 @@ from kinoscope.skeleton.settings import Model, Schema
 from kinoscope.skeleton.streams import ALL, STREAMS, stream
 
 State = dict[str, Tensor]
+MAP_CLIPS, MAP_CLASSES = 2000, 10  # more cannot be told apart in one picture
 
 
 def streams_of(model: Model) -> tuple[str, ...]:
@@ -187,6 +188,24 @@ class SkeletonStage(Stage):
             for part, clips, values in (("train", self.train, train), ("test", self.test, test)):
                 rows |= {part: values, f"{part}_labels": clips.labels, f"{part}_names": np.array(clips.names)}
             np.savez(run.folder / f"embeddings_{self.name}.npz", **rows)
+
+    def map(self, test: np.ndarray) -> dict[str, list[Any]]:
+        """t-SNE of the test clips, of the first `MAP_CLASSES` classes where there are more clips than fit a picture."""
+        rows = np.arange(len(test))
+        if len(rows) > MAP_CLIPS:
+            rows = np.flatnonzero(self.test.labels < MAP_CLASSES)[:MAP_CLIPS]
+        if len(rows) < 5:
+            return {}
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        found = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(test[rows])
+        return {
+            "x": np.round(found[:, 0].astype(float), 2).tolist(),
+            "y": np.round(found[:, 1].astype(float), 2).tolist(),
+            "label": self.test.labels[rows].tolist(),
+            "name": [self.test.names[i] for i in rows],
+        }
 
     def write(
         self, run: Run, result: dict[str, Any], scores: Mapping[str, Tensor] | None = None

@@ -227,6 +227,7 @@ class LinearStage(SkeletonStage):
             found = nearest_labels(train, self.train.labels, test)
             result[name] = percent(float(np.mean(found == self.test.labels)))
         self.keep_embeddings(run, *tables["knn"])
+        result["embedding_map"] = self.map(tables["knn"][1])
         return self.write(run, result, scores)
 
     @torch.enable_grad()
@@ -302,10 +303,12 @@ class FinetuneStage(SkeletonStage):
 
     def finish(self, model: nn.Module, run: Run) -> dict[str, Any]:
         scores, features = self._scores(model, run)
+        told: dict[str, Any] = {}
         if self.share is None:
             train = embedding(encode_all(self._queries(model), self.train, run.device))
             self.keep_embeddings(run, train, embedding(features))
+            told["embedding_map"] = self.map(embedding(features))
         protocol = (
             "finetuned" if self.share is None else f"semi-supervised, {100 * self.share:g} % of the labels"
         )
-        return self.write(run, {"protocol": protocol, **self.judged(scores)}, scores)
+        return self.write(run, {"protocol": protocol, **self.judged(scores), **told}, scores)
