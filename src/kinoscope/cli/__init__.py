@@ -32,6 +32,7 @@ COMMANDS = (
     "convert",
     "export",
     "calibrate",
+    "actions",
     "report",
 )
 
