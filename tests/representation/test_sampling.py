@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.representation.official import build_sampler
 from kinoscope.representation.sampling import Sampler, chunks
 
 
@@ -67,3 +68,14 @@ def test_chunks_cover_the_video_once(length: int, most: int) -> None:
     pieces = chunks(length, most)
     assert np.concatenate([np.arange(length)[piece] for piece in pieces]).tolist() == list(range(length))
     assert max(piece.stop - piece.start for piece in pieces) <= most
+
+
+def test_crops_of_kinetics_go_by_the_view_in_the_first_release_alone() -> None:
+    section = {
+        "dataset": "kinetics400",
+        "NUM_FRAMES": 8,
+        "SAMPLING_STRATEGY": "time_augment",
+        "SAMPLING_REGION": 1.5,
+    }
+    first, second = (build_sampler({**section, "TRAINING_ALGO": name}) for name in ("simclr", "scl"))
+    assert (first.crop_of_clip, second.crop_of_clip) == (True, False)

@@ -93,6 +93,7 @@ def test_a_folder_trains_without_labels_and_predicts_on_its_time_axis(
     assert set(result["kendalls_tau_per_class"]) == {"cross"}
     assert [entry["video"] for entry in result["skipped"]] == ["broken.mp4"]
     model = load(folder / "run")
+    assert not model.network.trunk.mean.any()  # a video that is standardised by itself is not shifted again
     (found,) = model.predict(folder / "test" / "cross" / "b0.mp4")
     assert found.axis == TimeAxis(10, 1, 1)
     assert found.values.shape == (18, settings.model.embedder.embedding_size)

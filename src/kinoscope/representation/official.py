@@ -169,7 +169,7 @@ def build_objective(cfg: Mapping[str, Any]) -> objectives.Objective:
     """The training algorithm of an official configuration."""
     kind = cfg["TRAINING_ALGO"]
     if kind in ("scl", "simclr"):
-        section = cfg["SCL"] if "SCL" in cfg else cfg["SIMCLR"]
+        section = cfg["SIMCLR"] if "SCL" not in cfg or (kind == "simclr" and "SIMCLR" in cfg) else cfg["SCL"]
         return objectives.scl(cfg["MODEL"]["PROJECTION"], **scl_options(section))
     if kind == "tcc":
         return objectives.tcc(**tcc_options(cfg["TCC"]))
@@ -228,21 +228,22 @@ def architecture(cfg: Mapping[str, Any], network: FrameEncoder) -> dict[str, Any
 def build_sampler(section: Mapping[str, Any]) -> Sampler:
     """The frame sampler of official settings: section DATA with `dataset`, NUM_FRAMES and TRAINING_ALGO beside.
 
-    Crops go by the video's length for every data set but FineGym (quirk 14). Raises KinoscopeError for a key that is
+    Crops go by the video's length for every data set but FineGym (quirk 14); in the first release (`simclr`) for
+    Kinetics-400 as well. Raises KinoscopeError for a key that is
     not one of these.
     """
     own = dict(section)
-    contrast = own.pop("TRAINING_ALGO", "scl") == "tcn"
+    algorithm, dataset = own.pop("TRAINING_ALGO", "scl"), own.pop("dataset")
     window = own.pop("POSITIVE_WINDOW", 5)
     sampler = Sampler(
         frames=own.pop("NUM_FRAMES"),
         strategy=own.pop("SAMPLING_STRATEGY"),
         region=own.pop("SAMPLING_REGION"),
         consistent_offset=own.pop("CONSISTENT_OFFSET", 0.2),
-        crop_of_clip=own.pop("dataset") == "finegym",
+        crop_of_clip=dataset == "finegym" or (algorithm == "simclr" and dataset == "kinetics400"),
         contexts=own.pop("NUM_CONTEXTS", 1),
         stride=own.pop("CONTEXT_STRIDE", 1),
-        positive_window=window if contrast else 0,
+        positive_window=window if algorithm == "tcn" else 0,
     )
     if own:
         raise KinoscopeError("sampling has no such settings", value=sorted(own))
@@ -272,7 +273,7 @@ def run_task(
         return {**out, "returned": val}
     if task == "event_completion":
         for fraction in fractions:
-            train, val = evaluate.event_completion(*both, PHASES[dataset], fraction)
+            train, val = evaluate.event_completion(*both, PHASES.get(dataset, 99), fraction)
             out[f"event_completion/train_{dataset}_{fraction}_score"] = train
             out[f"event_completion/val_{dataset}_{fraction}_score"] = val
         return {**out, "returned": val}

@@ -110,8 +110,9 @@ class ContrastiveStage(Stage):
         model = clip_encoder(self.recipe, self.channels, self.num_frames)
         standardise = self.source.standardise
         assert isinstance(model.trunk, PoseTrunk)
-        model.trunk.mean.copy_(torch.from_numpy(standardise.mean))
-        model.trunk.deviation.copy_(torch.from_numpy(standardise.std))
+        if not model.own_statistics:  # what a clip standardised by itself is left alone
+            model.trunk.mean.copy_(torch.from_numpy(standardise.mean))
+            model.trunk.deviation.copy_(torch.from_numpy(standardise.std))
         return model
 
     def samples(self) -> TwoViews:

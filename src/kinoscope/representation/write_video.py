@@ -14,8 +14,7 @@ import numpy as np
 def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
     """Pictures (H, W, 3) uint8 of one size, with even sides, as H.264; their number.
 
-    MPEG-4 where H.264 is not built in. The file appears under its name when it is complete; without any picture there is
-    none.
+    MPEG-4 where H.264 is not built in. The file appears under its name when it is complete, and not without a picture.
     """
     import av
 
