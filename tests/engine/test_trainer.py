@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine.toy import ToyStage, settings
+from engine.toy import ToySamples, ToyStage, settings
 
 from kinoscope.engine import checkpoint
 from kinoscope.engine.folder import train_stages
@@ -98,6 +98,17 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         run(tmp_path / "run")
     with pytest.raises(KinoscopeError, match="other settings"):
         train_stages([ToyStage(settings())], tmp_path / "run", "another", resume=True, quiet=True)
+
+
+def test_data_that_cannot_be_read_leaves_no_run(tmp_path: Path) -> None:
+    class Broken(ToyStage):
+        def samples(self) -> ToySamples:
+            raise KinoscopeError("there is no such file", file="missing.npz")
+
+    with pytest.raises(KinoscopeError, match=r"missing\.npz"):
+        train_stages([Broken(settings())], tmp_path / "run", "toy", resume=False, quiet=True)
+    assert not (tmp_path / "run").exists()
+    run(tmp_path / "run")  # the mended command needs no other folder
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

@@ -52,12 +52,18 @@ def train_stages(
         )
     first = int(os.environ.get("RANK", "0")) == 0
     with _alone(folder) if first else contextlib.nullcontext():
+        fresh = not (folder / "recipe.yaml").exists()
         if first:
             _claim(folder, recipe, names, resume or only is not None)
         final: dict[str, Any] = {}
-        for stage in stages:
-            if only in (None, stage.name):
-                final = Trainer(stage, folder, recipe, resume=resume, quiet=quiet).train()
+        try:
+            for stage in stages:
+                if only in (None, stage.name):
+                    final = Trainer(stage, folder, recipe, resume=resume, quiet=quiet).train()
+        except KinoscopeError:
+            if first and fresh:
+                _give_up(folder)
+            raise
     return final
 
 
@@ -80,6 +86,16 @@ def _claim(folder: Path, recipe: str, names: list[str], resume: bool) -> None:
         write_text(kept, recipe)
     write_json(folder / "stages.json", names)
     write_json(folder / "environment.json", environment())
+
+
+def _give_up(folder: Path) -> None:
+    """Takes the claim back where nothing was trained: the folder is free for the mended command."""
+    if (folder / "metrics.jsonl").exists():
+        return
+    for name in ("recipe.yaml", "stages.json", "environment.json", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds something else
+        folder.rmdir()
 
 
 def environment() -> dict[str, Any]:
