@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_gentle, draw_view
+from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_gentle, draw_view, withhold
 from kinoscope.skeleton.layouts import NTU_25
 
 SHAPE = (3, 20, 25, 2)
@@ -76,3 +76,32 @@ def test_longer_bones_keep_their_directions_and_carry_what_hangs_from_them():
         factors = 1 + torch.from_numpy(view.limbs).float()
         torch.testing.assert_close(after[i], before[i] * factors[:, None], atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(grown[..., NTU_25.centre, :], x[..., NTU_25.centre, :])
+
+
+def test_hidden_joints_and_withheld_streams_are_zero_and_one_stream_stays():
+    x = torch.randn(40, 3, 6, 25, 1)
+    views = [View() for _ in range(40)]
+    for i, view in enumerate(views[:39]):
+        source = OneGenerator(np.random.default_rng(i))
+        draw_gentle(view, source, tuple(x.shape[1:]), hide=0.3, withhold=0.8)
+    out = apply(x, views)
+    for i, view in enumerate(views[:39]):
+        assert (out[i][..., view.hidden, :] == 0).all()
+        assert torch.equal(out[i][..., ~view.hidden, :], x[i][..., ~view.hidden, :])
+        assert not all(view.withheld)
+    assert torch.equal(out[39], x[39])
+    three = torch.ones(40, 9, 6, 25, 1)
+    kept = withhold(three, views)
+    for i, view in enumerate(views[:39]):
+        assert [not bool(part.any()) for part in kept[i].split(3)] == list(view.withheld)
+    assert kept[39].all()
+    assert any(any(view.withheld) for view in views[:39])
+
+
+def test_a_posture_lasts_through_the_clip():
+    x = torch.zeros(1, 3, 6, 25, 1)
+    view = View()
+    draw_gentle(view, OneGenerator(np.random.default_rng(0)), (3, 6, 25, 1), posture=0.1)
+    out = apply(x, [view])
+    assert torch.equal(out, out[:, :, :1].expand_as(out))
+    assert 0.05 < float(out.std()) < 0.2

@@ -100,6 +100,10 @@ class View:
     reverse: bool = False
     play: np.ndarray | None = None  # (T,) frame, between 0 and T - 1, shown at every frame
     limbs: np.ndarray | None = None  # (links,) share by which every bone is longer
+    hidden: np.ndarray | None = None  # (V,) true: the joint lies in the centre throughout
+    withheld: tuple[bool, ...] | None = (
+        None  # joint, motion, bone: set to zero where they go into one encoder
+    )
 
 
 def draw_crop(view: View, source: Uniforms, frames: int, ratio: int) -> None:
@@ -195,12 +199,16 @@ def draw_gentle(
     jitter: float = 0.0,
     limbs: float = 0.0,
     links: int = 0,
+    posture: float = 0.0,
+    hide: float = 0.0,
+    withhold: float = 0.0,
 ) -> None:
     """What a person could have done: another heading (+- degrees about y), size, build, pace, a noisier sensor.
 
     Ours, for small data sets (the published views have none of it). tempo: up to this share of the clip is cut off,
     and the rest plays unevenly by a sine of up to a quarter of it; limbs: each of the skeleton's `links` bones is
-    longer or shorter by up to this share. Zero switches each off.
+    longer or shorter by up to this share; posture: deviation of a shift that a joint keeps throughout; hide: chance
+    that a joint is not seen; withhold: chance that a stream is not (one always is). Zero switches each off.
     """
     if tempo > 0:
         length = 1 - tempo * source.uniform(0, 1)
@@ -215,9 +223,17 @@ def draw_gentle(
         view.matrix = gentle if view.matrix is None else gentle @ view.matrix
     if limbs > 0:
         view.limbs = np.array([source.uniform(-limbs, limbs) for _ in range(links)])
-    if jitter > 0:
-        noise = source.noise(jitter, shape)
-        view.noise = noise if view.noise is None else view.noise + noise
+    for deviation, kept in ((jitter, shape), (posture, (shape[0], 1, *shape[2:]))):
+        if deviation > 0:
+            noise = source.noise(deviation, kept)
+            view.noise = noise if view.noise is None else view.noise + noise
+    if hide > 0:
+        view.hidden = np.array([source.uniform(0, 1) < hide for _ in range(shape[2])])
+    if withhold > 0:
+        gone = [source.uniform(0, 1) < withhold for _ in range(3)]
+        if all(gone):
+            gone[source.integer(3)] = False
+        view.withheld = tuple(gone)
 
 
 def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Tensor:
@@ -260,7 +276,20 @@ def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Te
             x[i, view.masked] = 0
         if view.reverse:
             x[i] = x[i].flip(1)
+    if any(view.hidden is not None for view in views):
+        none = np.zeros(V, bool)
+        seen = np.stack([~(none if view.hidden is None else view.hidden) for view in views])
+        x = x * torch.from_numpy(seen).to(device, dtype)[:, None, None, :, None]
     return x
+
+
+def withhold(x_NCTVM: Tensor, views: Sequence[View]) -> Tensor:
+    """Clips of all streams as channels (joint, motion, bone), with the streams that a view withholds at zero."""
+    if all(view.withheld is None for view in views):
+        return x_NCTVM
+    kept = np.array([[not gone for gone in view.withheld or (False,) * 3] for view in views])
+    shares = torch.from_numpy(kept).to(x_NCTVM).repeat_interleave(x_NCTVM.shape[1] // 3, 1)
+    return x_NCTVM * shares[:, :, None, None, None]
 
 
 def _resized(x_NCTVM: Tensor, grown_NL: Tensor, layout: Layout) -> Tensor:

@@ -202,6 +202,9 @@ class Views:
                 jitter=a.jitter,
                 limbs=a.limbs,
                 links=len(self.clips.layout.links),
+                posture=a.posture,
+                hide=a.hide,
+                withhold=a.withhold,
             )
             views.append(view)
         return x, views, int(self.clips.labels[index])

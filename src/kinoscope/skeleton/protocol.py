@@ -16,7 +16,7 @@ from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import find_weights, load_weights
 from kinoscope.errors import KinoscopeError
 from kinoscope.skeleton import official
-from kinoscope.skeleton.augment import apply
+from kinoscope.skeleton.augment import apply, withhold
 from kinoscope.skeleton.data import Clips
 from kinoscope.skeleton.layouts import Layout
 from kinoscope.skeleton.metrics import confusion, ensemble, percent, top_k
@@ -146,7 +146,11 @@ class SkeletonStage(Stage):
         """Per stream one tensor a view, of all clips of the batch; joints are augmented once for all streams."""
         x = torch.from_numpy(np.stack([item[0] for item in batch])).float().to(run.device)
         layout = self.train.layout
-        joints = [apply(x, [item[1][k] for item in batch], layout) for k in range(len(batch[0][1]))]
+        drawn = [[item[1][k] for item in batch] for k in range(len(batch[0][1]))]
+        joints = [apply(x, views, layout) for views in drawn]
+        if self.streams == (ALL,):
+            pairs = zip(joints, drawn, strict=True)
+            return {ALL: [withhold(stream(view, ALL, layout), views) for view, views in pairs]}
         return {name: [stream(view, name, layout) for view in joints] for name in self.streams}
 
     def about(self) -> dict[str, Any]:

@@ -74,6 +74,13 @@ class Augmentation(Settings):
         0.0, ge=0, lt=1
     )  # of every view: share of the clip cut off, and how unevenly it plays
     limbs: float = Field(0.0, ge=0, lt=1)  # of every view: every bone longer or shorter by up to this share
+    posture: float = Field(
+        0.0, ge=0
+    )  # of every view: deviation of a joint's lasting shift, in units of the clip
+    hide: float = Field(0.0, ge=0, lt=1)  # of every view: chance that a joint is not seen
+    withhold: float = Field(
+        0.0, ge=0, lt=1
+    )  # of every view: chance that a stream is not (`model.stream: all`)
     jitter: float = Field(0.0, ge=0)  # deviation of noise on every view, in units of the clip
     extreme: str = "12345"  # 1 flip, 2 rotation, 3 noise, 4 blur, 5 axis mask, 6 reversal
 
@@ -111,7 +118,7 @@ class FinetuneSettings(TrainSettings):
     schedule: WarmupSteps | WarmupCosine = WarmupSteps(steps=(10, 30, 50))
     ema_decay: float | None = None
     evaluation_mode: bool = True  # official: norms and dropout do not train
-    augment: bool = False  # the normal view while fine-tuning
+    augment: Augmentation | None = None  # the normal view while fine-tuning; null: the clips as they are
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
@@ -140,7 +147,7 @@ def fitted(settings: Schema, clips: int) -> Schema:
     """The settings with what the recipe leaves open fitted to `clips` training clips (`fit` only)."""
     if not settings.fit:
         return settings
-    batch = next(size for size in (64, 32, 16, 8, 4, 2, 1) if size * 6 <= clips or size == 1)
+    batch = next(size for size in (64, 32, 16, 8, 4, 2, 1) if size * 5 <= clips or size == 1)
     queue = batch * max(
         2, min(clips // batch // 2, 32768 // batch)
     )  # half an epoch: few keys of the same clips
@@ -158,7 +165,6 @@ def fitted(settings: Schema, clips: int) -> Schema:
         "schedule": WarmupCosine(warmup_epochs=2),
         "minutes": None if minutes is None else minutes * (1 - train.share),
         "evaluation_mode": False,
-        "augment": True,
         "label_smoothing": 0.1,
         "clip_norm": 1.0,
         "ema_decay": 0.99,

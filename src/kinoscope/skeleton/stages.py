@@ -276,7 +276,7 @@ class FinetuneStage(SkeletonStage):
         chosen = self.train
         if self.share is not None:
             chosen = chosen.take(labelled_subset(chosen.labels, self.share))
-        return Views(chosen, ("",), self.recipe.augment if self.recipe.finetune.augment else None)
+        return Views(chosen, ("",), self.recipe.finetune.augment)
 
     def set_mode(self, model: nn.Module) -> None:
         model.train(not self.recipe.finetune.evaluation_mode)
