@@ -138,9 +138,14 @@ class SegmentStage(Stage):
         for start in train.init:
             start_from(model, start)
         model.prototypes.requires_grad_(not train.freeze_prototypes)
-        model.decoder.requires_grad_(not train.freeze_decoder)
-        if model.config.pixels:
-            model.backbone.requires_grad_(not train.freeze_backbone)
+        for part in train.freeze:
+            frozen = [value for name, value in model.named_parameters() if name.startswith(part)]
+            if not frozen:
+                raise KinoscopeError(
+                    "no part of the network is called that", field="train.freeze", value=part
+                )
+            for value in frozen:
+                value.requires_grad_(False)
         return model
 
     def samples(self) -> TrainingSegments:

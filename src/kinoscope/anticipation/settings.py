@@ -224,8 +224,7 @@ class Train(TrainSettings):
     losses: LossWeights = LossWeights()
     init: tuple[Start, ...] = ()  # one, two or three parts of other runs, in order
     freeze_prototypes: bool = False  # visual prototypes stay as they start
-    freeze_backbone: bool = False
-    freeze_decoder: bool = False
+    freeze: tuple[str, ...] = ()  # other parts that stay as they start: `backbone.`, `decoder.`, `transform.`
     bias_bn_wd_scale: float = Field(1.0, ge=0)  # weight decay of biases over that of weights
 
 
