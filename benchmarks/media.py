@@ -2,8 +2,10 @@
 
 decode_dense: every picture of a 60 s video (h264, 640 x 360, 30 fps) as RGB. decode_sparse_16: 16 pictures spread over
 it. extract_lite0: EfficientNet-Lite0 features of every frame of a real clip (47 frames, 640 x 480), decoding included;
-beside it the bare network over the same pictures in memory, already normalised. `..._plain_pyav` are the plain loops.
-The speed of the network does not depend on its weights, so these are random and no package is needed.
+beside it the bare network over the same pictures in memory, already normalised. pose: skeletons of the same clip as
+`kinoscope pose` takes them, in a new process; beside it mediapipe's own graph in a loop in this process, set up anew
+for the video too; both are left out where mediapipe is not installed. `..._plain_pyav` are the plain loops. The speed
+of the network does not depend on its weights, so these are random and no package is needed.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from benchmarks.harness import Work, main
 from kinoscope import builtin
 from kinoscope.encoders import Encoder, Sampling, lite0
 from kinoscope.encoders.extract import features_of
+from kinoscope.media import blazepose
+from kinoscope.media.pose import Poses, in_own_process
 from kinoscope.media.video import VideoReader, read_frames
 
 SECONDS, FPS = 60, 30
@@ -151,6 +155,26 @@ def extract_lite0_bare_network() -> Work:
     return work
 
 
+def pose() -> Work:
+    def work() -> None:
+        if not isinstance(poses := in_own_process(clip()), Poses):
+            raise poses
+
+    return work
+
+
+def pose_plain_pyav() -> Work:
+    """Decode and track in turn, with the times that mediapipe's own loop assumes: 30 frames a second."""
+
+    def work() -> None:
+        tracker = blazepose.Tracker()
+        for number, image in enumerate(plain(clip()), 1):
+            tracker(image, number / 30)
+        tracker.close()
+
+    return work
+
+
 OPERATIONS = {
     "decode_dense": decode_dense,
     "decode_dense_plain_pyav": decode_dense_plain_pyav,
@@ -160,6 +184,8 @@ OPERATIONS = {
     "extract_lite0_plain_pyav": extract_lite0_plain_pyav,
     "extract_lite0_bare_network": extract_lite0_bare_network,
 }
+if blazepose.installed():
+    OPERATIONS |= {"pose": pose, "pose_plain_pyav": pose_plain_pyav}
 
 if __name__ == "__main__":
     main(OPERATIONS, __doc__)
