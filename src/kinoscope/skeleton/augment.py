@@ -50,6 +50,10 @@ class OneGenerator:
     def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * self.generator.random()
 
+    def shares(self, count: int) -> np.ndarray:
+        """`count` numbers in [0, 1) at once."""
+        return self.generator.random(count)
+
     def integer(self, high: int) -> int:
         return int(self.generator.random() * high)
 
@@ -190,7 +194,7 @@ def draw_view(
 
 def draw_gentle(
     view: View,
-    source: Uniforms,
+    source: OneGenerator,
     shape: tuple[int, ...],
     *,
     rotation: float = 0.0,
@@ -213,7 +217,7 @@ def draw_gentle(
     if tempo > 0:
         length = 1 - tempo * source.uniform(0, 1)
         start = source.uniform(0, 1 - length)
-        at = np.linspace(0, 1, shape[1])
+        at = np.arange(shape[1]) / max(shape[1] - 1, 1)
         at = at + source.uniform(-tempo, tempo) / 4 * np.sin(math.pi * at * (1 + source.integer(2)))
         view.play = np.clip(start + length * at, 0, 1) * (shape[1] - 1)
     if rotation > 0 or scale > 0:
@@ -222,15 +226,15 @@ def draw_gentle(
         gentle = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) * (1 + source.uniform(-scale, scale))
         view.matrix = gentle if view.matrix is None else gentle @ view.matrix
     if limbs > 0:
-        view.limbs = np.array([source.uniform(-limbs, limbs) for _ in range(links)])
+        view.limbs = (2 * source.shares(links) - 1) * limbs
     for deviation, kept in ((jitter, shape), (posture, (shape[0], 1, *shape[2:]))):
         if deviation > 0:
             noise = source.noise(deviation, kept)
             view.noise = noise if view.noise is None else view.noise + noise
     if hide > 0:
-        view.hidden = np.array([source.uniform(0, 1) < hide for _ in range(shape[2])])
+        view.hidden = source.shares(shape[2]) < hide
     if withhold > 0:
-        gone = [source.uniform(0, 1) < withhold for _ in range(3)]
+        gone = (source.shares(3) < withhold).tolist()
         if all(gone):
             gone[source.integer(3)] = False
         view.withheld = tuple(gone)

@@ -149,21 +149,21 @@ def fitted(settings: Schema, clips: int) -> Schema:
         return settings
     batch = next(size for size in (64, 32, 16, 8, 4, 2, 1) if size * 5 <= clips or size == 1)
     queue = batch * max(
-        2, min(clips // batch // 2, 32768 // batch)
-    )  # half an epoch: few keys of the same clips
+        2, min(round(0.6 * clips / batch), 32768 // batch)
+    )  # more would hold the same clips twice
     train = settings.train
     minutes = train.minutes
     pretrain = {
         "batch_size": batch,
         "optimizer": Optimizer(kind="adam", learning_rate=1e-3, weight_decay=1e-5),
         "schedule": WarmupCosine(warmup_epochs=2),
-        "minutes": None if minutes is None else minutes * train.share,
+        "minutes": None if minutes is None else 0.97 * minutes * train.share,
     }
     finetune = {
         "batch_size": batch,
         "optimizer": Optimizer(kind="adamw", learning_rate=3e-3, weight_decay=0.05),
         "schedule": WarmupCosine(warmup_epochs=2),
-        "minutes": None if minutes is None else minutes * (1 - train.share),
+        "minutes": None if minutes is None else 0.97 * minutes * (1 - train.share),
         "evaluation_mode": False,
         "label_smoothing": 0.1,
         "clip_norm": 1.0,
@@ -175,7 +175,7 @@ def fitted(settings: Schema, clips: int) -> Schema:
         "schedule": WarmupCosine(warmup_epochs=0),
         "standardise": True,
     }
-    model = {"queue_size": queue, "momentum": 0.99, "temperature": 0.1, "key_starts_equal": True}
+    model = {"queue_size": queue, "momentum": 0.99, "key_starts_equal": True}
     return settings.model_copy(
         update={
             "model": _filled(settings.model, model),
