@@ -143,7 +143,7 @@ def _optimizer(value: str) -> list[dict[str, Any]] | None:
 
 
 def _start(value: str) -> list[dict[str, Any]] | None:
-    starts = []
+    starts: list[dict[str, Any]] = []
     for entry in parse_yaml(value) or []:
         parts = [str(part) for part in entry]
         if len(parts) == 1:
