@@ -5,14 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from kinoscope import builtin
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.evaluate import evaluate_events
 from kinoscope.localization.instants import as_instants
+from kinoscope.localization.items import lasting_classes
+from kinoscope.localization.losses import frame_loss
+from kinoscope.localization.models import ModelConfig, localizer
 from kinoscope.localization.spotting import evaluate_instants, read_spotting, starts, write_spotting
+from kinoscope.localization.streams import StreamSource
 from kinoscope.localization.thresholds import fit_thresholds
 from kinoscope.media.skeleton import SkeletonFile
+from kinoscope.tasks import load_recipe
 from kinoscope.timeline import Events
 
 
@@ -91,3 +97,51 @@ def test_clips_are_set_end_to_end_with_their_key_events() -> None:
         frames = stream.segments[:, 0]
         assert (np.diff(frames) > 0).all()
         assert frames[-1] < len(stream.joints)
+
+
+@pytest.mark.parametrize("instant", ["start", "key_event"])
+def test_instants_keep_the_classes_that_last(instant: str) -> None:
+    """Training samples of instants tell, frame by frame, the action around them; warping moves both alike."""
+    file = {"start": "builtin:precog16", "key_event": "builtin:hdm05_11"}[instant]
+    data = [f"data.train={file}", f"data.instants={instant}", "data.warp=0.3", "data.instant_width_s=0.6"]
+    settings = load_recipe("localization/snapformer_streams", data)
+    source = StreamSource(settings.data, settings.model)
+    for index in range(4):
+        item = source.training_item(index, np.random.default_rng(index))
+        lasting = lasting_classes(item, item.feats.shape[1])
+        widths = item.segments[:, 1] - item.segments[:, 0]
+        assert widths.tolist() == pytest.approx([0.6 * item.fps] * len(widths), abs=1e-3)
+        for centre, label in zip(item.segments.mean(1).tolist(), item.labels.tolist(), strict=True):
+            assert label in lasting[max(round(centre) - 2, 0) : round(centre) + 3]
+
+
+def test_a_frame_head_learns_in_training_and_is_silent_after_it() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        model_name="SnapFormer",
+        frame_head=True,
+        heatmap_classes=True,
+        num_classes=3,
+        input_dim=4,
+        max_seq_len=16,
+        backbone_arch=(1, 0, 1),
+        regression_range=((0, 4), (4, 10000)),
+        n_head=1,
+        embd_dim=8,
+        fpn_dim=8,
+        head_dim=8,
+    )
+    model, x = localizer(config), torch.randn(1, 4, 16)
+    mask = torch.ones(1, 1, 16, dtype=torch.bool)
+    lasting = torch.tensor([[-1] * 8 + [2] * 8])
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    first = last = 0.0
+    for _ in range(60):
+        output = model(x, mask)
+        loss = frame_loss(output.frames[0], output.masks[0], lasting)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        first, last = first or float(loss), float(loss)
+    assert last < 0.2 * first
+    assert not model.eval()(x, mask).frames

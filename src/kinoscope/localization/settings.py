@@ -54,6 +54,9 @@ class StreamsData(Settings):
     smooth_s: float = Field(0.0, ge=0)  # places are smoothed over this long before velocities are taken
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
     noise: float = Field(0.0, ge=0)  # training streams are shifted, channel by channel, by this deviation
+    instant_width_s: float = Field(
+        0.0, ge=0
+    )  # instants are taught as segments this long: 6 deviations of a heat map
     instants: Literal["start", "end", "key_event"] | None = None  # points in place of segments (SnapFormer)
 
 
@@ -96,6 +99,7 @@ class Head(Settings):
     head_with_ln: bool = True
     version: Literal[1, 2] = 1  # 2: the fork's deeper heads
     cls_prior_prob: float = Field(0.01, gt=0, lt=1)  # starting probability of every class
+    frame_head: bool = False  # snapformer: learns the classes that last, too; training alone
     head_empty_cls: tuple[int, ...] = ()  # classes without training data: start at 1e-6
     reg_max: int = Field(16, ge=1)  # tbtformer, tridet: bins of a boundary's distribution
 
@@ -148,6 +152,7 @@ class Train(TrainSettings):
     cls_loss_type: Literal["focal", "quality_focal", "iou_focal"] = "focal"
     reg_loss_type: Literal["diou", "eiou", "giou", "iou", "focal", "iou_weighted"] = "diou"
     iou_weight_power: float = Field(1.0, ge=0)  # iou_focal: positives weigh IoU to this power
+    frame_weight: float = Field(1.0, ge=0)  # snapformer with frame_head: of the classes that last
     dfl_weight: float = Field(0.25, ge=0)  # tbtformer: of the distribution focal loss
 
 
