@@ -1,6 +1,6 @@
 """Spatial changes of video clips (CARL, section 5): one draw of parameters holds for all frames of a clip.
 
-Shapes: clips (T, 3, H, W) float in 0 .. 1. Colour changes run on 8-bit frames through Pillow, as in the official code.
+Shapes: clips (T, 3, H, W) float in 0 .. 1. Colour changes are those of 8-bit frames in Pillow, as in the official code.
 Different from it: all draws come from the source that is given; a centre crop of a frame smaller than the crop takes
 what there is (quirk 16), and the resize that follows brings it to size.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,12 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.representation.colours import JITTERS, jitter
 from kinoscope.representation.sampling import Draws
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Box = tuple[int, int, int, int]  # top, left, height, width
-Stage = tuple[str, Callable[[Tensor], Tensor]]
-JITTERS = ("brightness", "contrast", "saturation", "hue")  # in the numbering of the drawn permutation
+Change = Callable[[Tensor], Tensor]
+Stage = tuple[str, Change]
 
 
 # -- geometry ---------------------------------------------------------------------------------------------------
@@ -97,48 +99,6 @@ def grayscale(clip: Tensor) -> Tensor:
     return grey[:, None].expand_as(clip)
 
 
-# -- colours ------------------------------------------------------------------------------------------------------
-
-
-def jitter(
-    clip: Tensor, changes: list[tuple[str, float]], blur_radius: float | None = None, blurs: int = 4
-) -> Tensor:
-    """8-bit changes in their order: (brightness | contrast | saturation, factor) or (hue, shift of the circle).
-
-    blur_radius: a Gaussian blur of this radius follows each of the first `blurs` changes; the official code blurs after
-    all four, a plausible slip that the published models were trained with (quirk 12). None: no blur.
-    """
-    from PIL import Image, ImageFilter
-
-    frames = (clip * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    out = np.empty_like(frames)
-    blur = None if blur_radius is None else ImageFilter.GaussianBlur(radius=blur_radius)
-    for index, frame in enumerate(frames):
-        image = Image.fromarray(frame)
-        for number, (name, value) in enumerate(changes):
-            image = _changed(image, name, value)
-            if blur is not None and number < blurs:
-                image = image.filter(blur)
-        out[index] = np.asarray(image)
-    return torch.from_numpy(out).permute(0, 3, 1, 2).to(torch.float32) / 255
-
-
-def _changed(image, name: str, value: float):  # type: ignore[no-untyped-def]  # Pillow is imported where it is used
-    from PIL import Image, ImageEnhance
-
-    if name == "hue":
-        hue, saturation, brightness = image.convert("HSV").split()
-        shift = int(value * 255) % 256
-        turned = Image.fromarray(np.asarray(hue) + np.uint8(shift))
-        return Image.merge("HSV", (turned, saturation, brightness)).convert("RGB")
-    kinds = {
-        "brightness": ImageEnhance.Brightness,
-        "contrast": ImageEnhance.Contrast,
-        "saturation": ImageEnhance.Color,
-    }
-    return kinds[name](image).enhance(value)
-
-
 @dataclass(frozen=True)
 class ImageAugment:
     """Random changes of training clips.
@@ -159,57 +119,76 @@ class ImageAugment:
     deltas: tuple[float, float, float, float] = (32 / 255, 0.5, 0.0, 0.0)
 
     def __call__(self, clip: Tensor, draws: Draws) -> Tensor:
-        """One view (T, 3, size, size), normalised."""
-        for _, change in self.stages(draws):
-            clip = change(clip)
-        return clip
+        """One view (T, 3, size, size), normalised. Frame by frame, so that a frame stays in the processor's cache."""
+        changes = self.stages(draws)
+        out = clip.new_empty(len(clip), 3, self.size, self.size)
+        for frame, place in zip(clip.split(1), out.split(1), strict=True):
+            for _, change in changes:
+                frame = change(frame)
+            place.copy_(frame)
+        return out
 
     def stages(self, draws: Draws) -> list[Stage]:
-        """The changes in order, by name; each makes its draws when it is called."""
+        """The changes in order, by name; each makes its draws on its first call and keeps to them."""
         if self.kind == "contrastive":
             first: list[Stage] = [
-                ("crop", lambda clip: self._cropped(clip, draws)),
-                ("flip", lambda clip: self._flipped(clip, draws)),
-                ("jitter", lambda clip: self._jittered(clip, draws)),
-                ("grayscale", lambda clip: grayscale(clip) if draws.uniform(0, 1) < 0.2 else clip),
+                ("crop", self._crop(draws)),
+                ("flip", _chosen(draws, 0.5, flip)),
+                ("jitter", self._jitter(draws)),
+                ("grayscale", _chosen(draws, 0.2, grayscale)),
             ]
         else:
             names = ("brightness", "contrast", "hue", "saturation")
             first = [
-                (name, lambda clip, name=name, delta=delta: _single(clip, name, delta, draws))  # type: ignore[misc]
+                (name, _single(draws, name, delta))
                 for name, delta in zip(names, self.deltas, strict=True)
                 if delta
             ]
             if self.crop:
-                first.append(("crop", lambda clip: self._cropped(clip, draws)))
+                first.append(("crop", self._crop(draws)))
             if self.flip:
-                first.append(("flip", lambda clip: self._flipped(clip, draws)))
+                first.append(("flip", _chosen(draws, 0.5, flip)))
         return [*first, ("resize", lambda clip: resize(clip, self.size)), ("normalize", normalize)]
 
-    def _cropped(self, clip: Tensor, draws: Draws) -> Tensor:
-        height, width = clip.shape[-2:]
-        return resized_crop(clip, crop_box(height, width, draws), self.size)
+    def _crop(self, draws: Draws) -> Change:
+        @cache
+        def box(height: int, width: int) -> Box:
+            return crop_box(height, width, draws)
 
-    @staticmethod
-    def _flipped(clip: Tensor, draws: Draws) -> Tensor:
-        return flip(clip) if draws.uniform(0, 1) < 0.5 else clip
+        return lambda clip: resized_crop(clip, box(*clip.shape[-2:]), self.size)
 
-    def _jittered(self, clip: Tensor, draws: Draws) -> Tensor:
-        if draws.uniform(0, 1) >= 0.8:
-            return clip
-        order = draws.permutation(4)
-        spread = (0.8 * self.strength, 0.8 * self.strength, 0.8 * self.strength, 0.2 * self.strength)
-        values = [draws.uniform(-s, s) + (name != "hue") for name, s in zip(JITTERS, spread, strict=True)]
-        radius = None
-        if self.blur_probability:
-            drawn = draws.uniform(0.1, 2.0)
-            radius = drawn if draws.uniform(0, 1) < self.blur_probability * self.strength else None
-        return jitter(clip, [(JITTERS[k], values[k]) for k in order], radius, self.blurs)
+    def _jitter(self, draws: Draws) -> Change:
+        @cache
+        def drawn() -> tuple[list[tuple[str, float]], float | None] | None:
+            if draws.uniform(0, 1) >= 0.8:
+                return None
+            order, spread = draws.permutation(4), (0.8, 0.8, 0.8, 0.2)
+            values = [
+                draws.uniform(-s * self.strength, s * self.strength) + (name != "hue")
+                for name, s in zip(JITTERS, spread, strict=True)
+            ]
+            radius = None
+            if self.blur_probability:
+                radius = draws.uniform(0.1, 2.0)
+                radius = radius if draws.uniform(0, 1) < self.blur_probability * self.strength else None
+            return [(JITTERS[k], values[k]) for k in order], radius
+
+        def change(clip: Tensor) -> Tensor:
+            found = drawn()
+            return clip if found is None else jitter(clip, *found, blurs=self.blurs)
+
+        return change
 
 
-def _single(clip: Tensor, name: str, delta: float, draws: Draws) -> Tensor:
-    value = draws.uniform(-delta, delta)
-    return jitter(clip, [(name, value if name == "hue" else 1 + value)])
+def _chosen(draws: Draws, probability: float, change: Change) -> Change:
+    """`change` with that probability, or none."""
+    taken = cache(lambda: draws.uniform(0, 1) < probability)
+    return lambda clip: change(clip) if taken() else clip
+
+
+def _single(draws: Draws, name: str, delta: float) -> Change:
+    value = cache(lambda: draws.uniform(-delta, delta) + (name != "hue"))
+    return lambda clip: jitter(clip, [(name, value())])
 
 
 def evaluation_stages(size: int, centre_crop: bool = True) -> list[Stage]:
