@@ -55,3 +55,63 @@ def test_pku(tmp_path):
 def test_nothing_there(tmp_path):
     with pytest.raises(KinoscopeError, match="no skeleton file"):
         room.prepare("ntu60", tmp_path, tmp_path / "out")
+
+
+def test_official_arrays_are_taken_over(tmp_path):
+    random = np.random.default_rng(0)
+    for frames, kind in ((300, "data"), (50, "position")):
+        source, target = tmp_path / kind, tmp_path / f"{kind}_out"
+        (source / "xsub").mkdir(parents=True)
+        x = random.standard_normal((3, 3, frames, 25, 2)).astype(np.float32)
+        x[1] = 0
+        for part in ("train", "val"):
+            np.save(source / "xsub" / f"{part}_{kind}.npy", x)
+            labels = pickle.dumps((["a", "b", "c"], [0, 1, np.int64(2)]))
+            (source / "xsub" / f"{part}_label.pkl").write_bytes(labels)
+        result = room.prepare("ntu60", source, target)
+        kept = 2 if kind == "data" else 3
+        assert result["clips"] == {"xsub/train": kept, "xsub/val": kept}
+        assert list(result["skipped"]) == (["b"] if kind == "data" else [])
+        assert room.prepare("ntu60", source, target)["clips"] == result["clips"]
+        clips = official_arrays(target / "xsub", "val")
+        assert clips.x.shape == (kept, 3, 50, 25, 2)
+        if kind == "position":
+            np.testing.assert_array_equal(clips.x, x)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps((["a"], [-1])), "outside the classes"),
+        (pickle.dumps((["a", "b"], [1])), "differ in number"),
+        (pickle.dumps(Evil()), r"asks for builtins\.print"),
+        (pickle.dumps((["a"], ["x"])), "cannot be read"),
+        (b"", "cannot be read"),
+        (b"\x80\x04garbage", "cannot be read"),
+    ],
+)
+def test_bad_label_files(tmp_path, content, message, capsys):
+    np.save(tmp_path / "train_position.npy", np.zeros((1, 3, 50, 25, 2), np.float32))
+    (tmp_path / "train_label.pkl").write_bytes(content)
+    with pytest.raises(KinoscopeError, match=message):
+        official_arrays(tmp_path, "train")
+    assert capsys.readouterr().out == ""
+
+
+def test_bad_arrays(tmp_path):
+    (tmp_path / "train_label.pkl").write_bytes(pickle.dumps((["a"], [0])))
+    for array, message in (
+        (np.zeros((1, 3, 50, 20, 2)), "a name a row"),
+        (np.zeros((2, 3, 50, 25, 2)), "a name a row"),
+    ):
+        np.save(tmp_path / "train_position.npy", array)
+        with pytest.raises(KinoscopeError, match=message):
+            official_arrays(tmp_path, "train")
+    (tmp_path / "train_position.npy").write_bytes(b"")
+    with pytest.raises(KinoscopeError, match="cannot be read"):
+        official_arrays(tmp_path, "train")

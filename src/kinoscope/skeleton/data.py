@@ -5,7 +5,6 @@ Shapes: N clips, C = 3, T frames, V joints, M bodies.
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.skeleton.augment import OneGenerator, View, draw_gentle, draw_view
 from kinoscope.skeleton.downsample import face_camera, resize
+from kinoscope.skeleton.label_files import read_labels
 from kinoscope.skeleton.layouts import NTU_25, Layout, layout_of
 from kinoscope.skeleton.settings import Augmentation, Sequences
 
@@ -70,18 +70,20 @@ def official_arrays(folder: Path, part: str) -> Clips:
     """`<part>_position.npy` (memory-mapped) and `<part>_label.pkl`."""
     try:
         x = np.load(folder / f"{part}_position.npy", mmap_mode="r")
-        names, labels = pickle.loads((folder / f"{part}_label.pkl").read_bytes())
-    except (OSError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise KinoscopeError(
             "the official arrays cannot be read",
             file=folder,
             value=str(error),
             remedy="make them with `kinoscope prepare`",
         ) from error
+    names, labels = read_labels(folder / f"{part}_label.pkl")
     if x.ndim != 5 or x.shape[3] != NTU_25.count or len(x) != len(names):
         raise KinoscopeError(
             "the array must be (N, 3, T, 25, 2) with a name a row", file=folder, value=x.shape
         )
+    if not len(x):
+        raise KinoscopeError("the array holds no clip", file=folder / f"{part}_position.npy")
     classes = int(max(labels)) + 1
     return Clips(x, np.array(labels), list(names), [str(i + 1) for i in range(classes)], NTU_25)
 

@@ -24,6 +24,8 @@ from kinoscope.engine.files import write_json
 from kinoscope.errors import KinoscopeError
 from kinoscope.skeleton import ntu, pku
 from kinoscope.skeleton.downsample import downsample
+from kinoscope.skeleton.label_files import read_labels
+from kinoscope.skeleton.layouts import NTU_25
 from kinoscope.skeleton.skeleton_files import MAX_FRAMES, centre_cropped, read_skeleton
 
 FRAMES, BLOCK = 50, 500
@@ -35,6 +37,8 @@ def prepare(dataset: str, source: Path, target: Path, workers: int = 0) -> dict[
     """Writes TARGET/<benchmark>/{train,val}_{position.npy,label.pkl}; counts and the files left out, with why."""
     if not source.is_dir():
         raise KinoscopeError("there is no such folder", file=source, remedy="give the folder of the download")
+    if arrays := sorted(source.rglob("*_data.npy")) or sorted(source.rglob("*_position.npy")):
+        return _from_arrays(arrays, source, target)
     missing = {name for file in source.rglob("*missing*.txt") for name in ntu.listed(file)}
     skipped: dict[str, str] = {}
     if dataset in NTU:
@@ -67,6 +71,50 @@ def prepare(dataset: str, source: Path, target: Path, workers: int = 0) -> dict[
             counts[f"{benchmark}/{part_name}"] = len(kept)
     write_json(target / "skipped.json", skipped)
     print(f"{counts}; {len(skipped)} files left out (skipped.json)", file=sys.stderr)
+    return {"clips": counts, "skipped": skipped}
+
+
+def _from_arrays(arrays: Sequence[Path], source: Path, target: Path) -> dict[str, Any]:
+    """Official arrays of 300 frames brought to 50, or of 50 frames taken over; labels beside them.
+
+    Clips without a skeleton are left out. A part that is complete in TARGET is not made again.
+    """
+    counts: dict[str, int] = {}
+    skipped: dict[str, str] = {}
+    for path in arrays:
+        part, benchmark = path.name.split("_")[0], str(path.parent.relative_to(source))
+        labels = path.with_name(f"{part}_label.pkl")
+        if not labels.exists():
+            raise KinoscopeError(
+                "the labels of these arrays are missing",
+                file=path,
+                field=labels.name,
+                remedy="the official conversion leaves them in the folder of the 300-frame arrays: put them here",
+            )
+        names, of = read_labels(labels)
+        x = np.load(path, mmap_mode="r")
+        if len(x) != len(names) or x.shape[1] != 3 or x.shape[3] != NTU_25.count:
+            raise KinoscopeError(
+                "the array must be (N, 3, T, 25, 2) with a name a row", file=path, value=(x.shape, len(names))
+            )
+        folder, kept = target / benchmark, {}
+        done = folder / f"{part}_label.pkl"
+        if done.exists() and (folder / f"{part}_position.npy").exists() and folder != path.parent:
+            counts[f"{benchmark}/{part}"] = len(read_labels(done)[0])
+            continue
+        for i, name in enumerate(names):
+            try:
+                clip = (
+                    x[i] if x.shape[2] == FRAMES else downsample(x[i], t_length=FRAMES, with_motion=False)[0]
+                )
+                kept[name] = np.array(clip)
+            except KinoscopeError as error:
+                skipped[name] = str(error)
+        good = [(name, label) for name, label in zip(names, of, strict=True) if name in kept]
+        _write(folder, part, [name for name, _ in good], [label for _, label in good], kept)
+        counts[f"{benchmark}/{part}"] = len(good)
+    write_json(target / "skipped.json", skipped)
+    print(f"{counts}; {len(skipped)} clips left out (skipped.json)", file=sys.stderr)
     return {"clips": counts, "skipped": skipped}
 
 
