@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from kinoscope import Events, builtin, load
+from kinoscope.check_video import check_videos
 from kinoscope.cli import main
 from kinoscope.errors import KinoscopeError
+from kinoscope.from_video import VideoModel
 from kinoscope.media.labelled import read_database
 from kinoscope.media.video import probe
 
@@ -143,3 +146,52 @@ def test_annotations_of_other_tools_train_the_same(trained: Path, tmp_path: Path
     assert {v: (e.subset, e.rows) for v, e in again.videos.items()} == {
         v: (e.subset, e.rows) for v, e in plain.videos.items()
     }
+
+
+def test_check_says_whether_a_model_takes_a_video(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, weights = str(builtin.path("asl") / "eat.mkv"), str(trained / "weights.pth")
+    command = ["check", str(trained / "run"), video]
+    assert main([*command, "--encoder-weights", weights]) == 0
+    told = capsys.readouterr().out
+    assert "The model reads features." in told
+    assert f"kinoscope extract timm/mobilenetv3_small_050 {video} --window 4 --stride 2 --fps 20" in told
+    assert main(command) == 1
+    assert "--encoder-weights FILE" in capsys.readouterr().out
+    (tmp_path / "text.mp4").write_text("nothing")
+    assert (
+        main(["check", str(trained / "run"), str(tmp_path / "text.mp4"), "--encoder-weights", weights]) == 1
+    )
+    assert "no video that can be read" in capsys.readouterr().out
+
+
+class Joints:
+    """Stands for a model of skeletons of a Kinect."""
+
+    about: ClassVar = {"joint_names": ["hip_centre", "head"]}
+
+    def predict(self, path: Path, everything: bool = False) -> None:
+        raise AssertionError("the model must not be asked")
+
+
+def test_check_and_predict_name_the_joints_that_do_not_fit() -> None:
+    video = builtin.path("asl") / "eat.mkv"
+    findings = check_videos(VideoModel(Joints()), [video])
+    assert any("trained on 2 joints" in error and "kinoscope pose" in error for error in findings["errors"])
+    with pytest.raises(KinoscopeError, match="other joints"):
+        VideoModel(Joints()).predict(video)
+
+
+def test_check_warns_of_other_rates() -> None:
+    class Rates:
+        about: ClassVar = {
+            "encoders": [
+                {"name": "pose", "weights": "x", "sampling": {"window": 500, "stride": 4, "fps": None}}
+            ],
+            "axis": {"fps": 60.0},
+        }
+
+    findings = check_videos(VideoModel(Rates()), [builtin.path("asl") / "eat.mkv"])
+    assert any("30 frames a second, but the model was trained at 60" in text for text in findings["warnings"])
+    assert any("47 frames are less than the 500 of one step" in text for text in findings["warnings"])
