@@ -91,6 +91,14 @@ def central_crop(image: Image.Image, size: int) -> Image.Image:
     return resized.crop((left, top, left + size, top + size))
 
 
+def whole_clip(images: Sequence[Image.Image], size: int, flipped: bool = False) -> Tensor:
+    """All of every frame, the shorter side brought to `size` pixels."""
+    width, height = images[0].size
+    scale = size / min(width, height)
+    new = (max(round(width * scale), size), max(round(height * scale), size))
+    return to_clip([image if image.size == new else image.resize(new, BILINEAR) for image in images], flipped)
+
+
 @cache
 def _table() -> np.ndarray:
     """Normalised value of every channel and byte: [3, 256] float32, computed in the official order."""

@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from kinoscope.recognition.models.classifiers import StatisticsClassifier
+
 
 def macs(work: Callable[[], object], model: nn.Module) -> int:
     """Multiply-accumulates of the layers of `model` that `work` runs."""
@@ -73,5 +75,7 @@ def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
 
 def _width(model: nn.Module) -> int:
     classifier = model.get_submodule("classifier")
+    if isinstance(classifier, StatisticsClassifier):
+        return cast(int, model.local_cnn.width)  # type: ignore[union-attr]
     first = next(m for m in classifier.modules() if isinstance(m, nn.Linear | nn.GRU))
     return first.input_size if isinstance(first, nn.GRU) else first.in_features

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recognition import sampling
-from kinoscope.recognition.augment import draws_from, to_clip, train_clip, val_clip
+from kinoscope.recognition.augment import draws_from, to_clip, train_clip, val_clip, whole_clip
 from kinoscope.recognition.figures import Scene, scenes
 from kinoscope.recognition.settings import FramesData, MotionsData, RecognitionSettings, VideosData
 from kinoscope.recognition.splits import LAYOUTS, class_names, read_split
@@ -112,10 +113,10 @@ def count_frames(entry: Entry) -> int:
 
 
 class Clips:
-    """Samples of the engine: `draw` for training, `exact` for validation."""
+    """Samples of the engine: `draw` for training, `exact` for validation. whole: nothing of a frame is cut away."""
 
-    def __init__(self, entries: list[Entry], segments: int, size: int) -> None:
-        self.entries, self.segments, self.size = entries, segments, size
+    def __init__(self, entries: list[Entry], segments: int, size: int, whole: bool = False) -> None:
+        self.entries, self.segments, self.size, self.whole = entries, segments, size, whole
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -126,14 +127,21 @@ class Clips:
         if entry.scene is not None:  # another place and other clutter each time
             return self._scene(entry, chosen, generator)
         images = read_images(entry, chosen.tolist())
-        return Clip(train_clip(images, self.size, draws_from(generator)), entry.labels, entry.path.name)
+        if self.whole:
+            frames = whole_clip(images, self.size, flipped=bool(generator.random() < 0.5))
+        else:
+            frames = train_clip(images, self.size, draws_from(generator))
+        return Clip(frames, entry.labels, entry.path.name)
 
-    def exact(self, index: int) -> Clip:
+    def exact(self, index: int, flipped: bool = False) -> Clip:
+        """The clip as validation sees it; flipped: left and right exchanged."""
         entry = self.entries[index]
         chosen = sampling.val_indices(count_frames(entry), self.segments)
         if entry.scene is not None:
             return self._scene(entry, chosen, None)
-        return Clip(val_clip(read_images(entry, chosen.tolist()), self.size), entry.labels, entry.path.name)
+        images = read_images(entry, chosen.tolist())
+        frames = whole_clip(images, self.size) if self.whole else val_clip(images, self.size)
+        return Clip(frames.flip(-1) if flipped else frames, entry.labels, entry.path.name)
 
     def _scene(self, entry: Entry, chosen: np.ndarray, generator: np.random.Generator | None) -> Clip:
         assert entry.scene is not None
@@ -143,8 +151,10 @@ class Clips:
 
 
 def collate(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
-    """Frames [B, T, 3, S, S] and the first label of each clip [B]."""
-    return torch.stack([c.frames for c in clips]), torch.tensor([c.labels[0] for c in clips])
+    """Frames [B, T, 3, S, S] and the first label of each clip [B]. Whole frames of several shapes get black edges."""
+    height, width = (max(c.frames.shape[axis] for c in clips) for axis in (-2, -1))
+    frames = [F.pad(c.frames, (0, width - c.frames.shape[-1], 0, height - c.frames.shape[-2])) for c in clips]
+    return torch.stack(frames), torch.tensor([c.labels[0] for c in clips])
 
 
 def open_source(settings: RecognitionSettings) -> Source:

@@ -19,12 +19,12 @@ from kinoscope.recognition.cost import part_costs
 from kinoscope.recognition.data import VIDEOS, Clips, Entry, Source, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusV2
-from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine
+from kinoscope.recognition.models.classifiers import StatisticsClassifier
 from kinoscope.recognition.models.folding import with_folded_perception
 from kinoscope.recognition.models.windows import corners
 from kinoscope.recognition.official import load_official as load_checkpoint
 from kinoscope.recognition.settings import RecognitionSettings
-from kinoscope.recognition.stages import build
+from kinoscope.recognition.stages import build, clips_of
 
 
 def load(weights: Weights, settings: RecognitionSettings) -> Recogniser:
@@ -74,10 +74,11 @@ class Recogniser:
             assert torch.is_tensor(out)
             return out[0].numpy(), list(range(clip.shape[1])), choice.corners[:, 0].tolist()
         if isinstance(model, AdaFocusV2):
-            order = coarse_to_fine(clip.shape[1])
-            seen = model(clip[:, order])
-            where = corners(seen["positions"][0], model.input_size, model.patch_size)
-            return seen["logits"][0].numpy(), order, where.tolist()
+            seen = model(model.arranged(clip))
+            where = corners(seen["positions"][0], (clip.shape[-2], clip.shape[-1]), model.patch_size)
+            if isinstance(model.classifier, StatisticsClassifier):  # frames in time; looked at in this order
+                where = where[model.order]
+            return seen["logits"][0].numpy(), model.order, where.tolist()
         seen = model(clip)
         chosen = seen["frames"][0]
         action = seen["windows"][0][chosen]
@@ -87,8 +88,7 @@ class Recogniser:
         return seen["logits"][0].numpy(), chosen.tolist(), (action[:, :2] * (size - sides)).long().tolist()
 
     def clips(self, entries: list[Entry]) -> Clips:
-        model = self.settings.model
-        return Clips(entries, model.num_segments, model.input_size)
+        return clips_of(self.settings, entries)
 
     def predict(self, path: str | Path, everything: bool = False) -> dict[str, Any]:
         """Classes with probabilities, the windows in their order, the step that settled the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -58,7 +59,9 @@ class AdaFocusModel(Settings):
     reward: Literal["random", "padding", "prev", "conf"] = "random"
     gamma: float = Field(0.7, ge=0, le=1)  # discount of a later reward
     policy_lr: float = Field(3e-4, gt=0)  # learning rate of PPO's Adam
-    networks: Literal["published", "small"] = "published"  # small: a few convolutions, for small data
+    networks: Literal["published", "lite0", "small"] = (
+        "published"  # small: a few convolutions, for small data
+    )
 
 
 class V2Model(Settings):
@@ -78,7 +81,10 @@ class V2Model(Settings):
         0.1,
         5.0,
     )  # glancer, focuser, policy, classifier
-    networks: Literal["published", "small"] = "published"  # small: a few convolutions, for small data
+    networks: Literal["published", "lite0", "small"] = "published"  # lite0: EfficientNet-Lite0 as both
+    frames: Literal["crop", "whole"] = "crop"  # whole: all of a frame, its shorter side input_size pixels
+    policy: Literal["published", "motion"] = "published"  # motion: starts where something moves
+    classifier: Literal["pooling", "statistics"] = "pooling"  # statistics: mean, spread, change; few clips do
 
 
 class UniModel(Settings):
@@ -122,6 +128,32 @@ def _stage(**values: Any) -> StageSettings:
     return StageSettings.model_validate(values)
 
 
+class HeadsSettings(StageSettings):
+    """`classifier: statistics` alone: the linear layers on what the fixed networks saw, all clips at once."""
+
+    optimizer: Optimizer = Optimizer(kind="adam", learning_rate=0.01)
+    epochs: float = Field(300, gt=0)  # passes over the stored statistics: cheap
+    batch_size: int = Field(8192, ge=1)
+    drop_last: bool = False
+    keep: Literal["best", "last"] = "last"
+    validate_every: float = Field(300, gt=0)
+    checkpoint_every: float = Field(300, gt=0)
+    penalty: float = Field(300.0, ge=0)  # of a squared weight, beside the sum of the clips' losses
+    fine_tune: bool = False  # first train networks and policy end to end (`single`); slow on processors
+
+
+# of a budget in minutes
+SHARES = {
+    "prepare_global": 0.15,
+    "prepare_local": 0.25,
+    "stage1": 0.25,
+    "stage2": 0.2,
+    "stage3": 0.15,
+    "single": 1.0,
+    "heads": 0.5,
+}
+
+
 class Training(Settings):
     """The stages of AdaFocus with their published values; V2 and Uni-AdaFocus have `single` alone."""
 
@@ -131,6 +163,16 @@ class Training(Settings):
     stage2: StageSettings = _stage(epochs=50)
     stage3: StageSettings = _stage(epochs=11, fc_lr=0.005)
     single: StageSettings = _stage(epochs=51, batch_size=32, backbone_lr=0.002)
+    heads: HeadsSettings = HeadsSettings()
+    minutes: float | None = Field(None, gt=0)  # budget of wall time of all stages, in place of epochs
+
+    def budget(self, name: str, names: Sequence[str]) -> StageSettings:
+        """A stage's settings, with its share of the budget where there is one."""
+        stage: StageSettings = getattr(self, name)
+        if self.minutes is None or name == "heads":
+            return stage
+        share = SHARES[name] / sum(SHARES[n] for n in names)
+        return stage.model_copy(update={"minutes": self.minutes * share})
 
 
 class RecognitionSettings(Settings):

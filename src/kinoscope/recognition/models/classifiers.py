@@ -3,12 +3,15 @@
 GruClassifier and LinearClassifier: AdaFocus section 3.2 (specification 3.5, 3.6). PoolingClassifier:
 AdaFocus V2,
 after FrameExit (12.1). Shapes: B clips, T frames, F features, H hidden, C classes.
+StatisticsClassifier is this project's own.
 
 What differs from the official code:
 1. The hidden state is an argument and a result; nothing is kept between calls.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -87,3 +90,46 @@ class PoolingClassifier(nn.Module):
         """Logits [B, T, C] after 1, 2, ..., T frames."""
         seen = self.mlp(features_BTF).cummax(1).values
         return torch.stack([head(self.dropout(seen[:, t])) for t, head in enumerate(self.heads)], 1)
+
+
+class StatisticsClassifier(nn.Module):
+    """Mean, spread and change of the features seen so far; a linear layer of its own for every step.
+
+    Few numbers to fit, so a few clips a class are enough. Frames come in their order in time; step k has seen the
+    first k of `order`. The change is the mean distance between neighbours among the frames seen.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int, classes: int, order: Sequence[int]) -> None:
+        super().__init__()
+        self.order = list(order)
+        self.heads = nn.ModuleList(nn.Linear(3 * features, classes) for _ in self.order)
+        self.register_buffer("mean", torch.zeros(len(self.order), 3 * features))
+        self.register_buffer("scale", torch.ones(len(self.order), 3 * features))
+
+    def statistics(self, features_BTF: Tensor) -> Tensor:
+        """[B, T, 3 F] after 1, 2, ..., T frames."""
+        steps = []
+        for k in range(1, len(self.order) + 1):
+            seen = features_BTF[:, sorted(self.order[:k])]
+            change = seen.diff(dim=1).abs().mean(1) if k > 1 else torch.zeros_like(seen[:, 0])
+            spread = (seen.var(1, correction=0) + 1e-12).sqrt()
+            steps.append(torch.cat([seen.mean(1), spread, change], -1))
+        return torch.stack(steps, 1)
+
+    def standardize(self, features_BTF: Tensor) -> None:
+        """Fits the normalisation in front of the linear layers to these clips."""
+        seen = self.statistics(features_BTF)
+        spread = seen.std(0, correction=0)
+        self.mean.copy_(seen.mean(0))
+        self.scale.copy_(torch.where(spread > 1e-5, spread, torch.ones_like(spread)))
+
+    def forward(self, features_BTF: Tensor) -> Tensor:
+        """Logits [B, T, C] after 1, 2, ..., T frames."""
+        return self.heads_only((self.statistics(features_BTF) - self.mean) / self.scale)
+
+    def heads_only(self, seen_BTS: Tensor) -> Tensor:
+        """Logits [B, T, C] of standardised statistics."""
+        return torch.stack([head(seen_BTS[:, t]) for t, head in enumerate(self.heads)], 1)

@@ -143,3 +143,33 @@ class PositionPolicy(nn.Module):
         """Positions [B, T, 2], (row, column) in [0, 1]. Detach the maps first: the method stops there."""
         encoded = self.encoder(maps_BTDMM.flatten(0, 1)).unflatten(0, maps_BTDMM.shape[:2])
         return self.fc(self.gru(encoded)[0]).sigmoid()
+
+
+class MotionPolicy(nn.Module):
+    """Looks where the glancer's map changes: for few videos, from which no policy can be learned.
+
+    The weight of a cell is energy^sharpness * exp(w . map): the energy is its mean distance from the clip's mean map.
+    `w` starts at zero and the sharpness at 3, so training refines what already works. Not in the official code.
+    """
+
+    def __init__(self, channels: int, sharpness: float = 3.0) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+        self.sharpness = nn.Parameter(torch.tensor(sharpness))
+
+    def forward(self, maps_BTDMM: Tensor) -> Tensor:
+        """Centres [B, T, 2], (row, column) in [0, 1], of frames in their order; smoothed over neighbours."""
+        energy = (maps_BTDMM - maps_BTDMM.mean(1, keepdim=True)).abs().mean(2)
+        energy = energy / energy.mean((2, 3), keepdim=True).clamp_min(1e-6)
+        learned = self.score(maps_BTDMM.flatten(0, 1)).view_as(energy)
+        weight = (self.sharpness * (energy + 1e-4).log() + learned).flatten(2).softmax(-1).view_as(energy)
+        at = torch.stack([_centre(weight.sum(3)), _centre(weight.sum(2))], -1)
+        wide = torch.cat([at[:, :1], at, at[:, -1:]], 1)
+        return wide[:, :-2] / 4 + wide[:, 1:-1] / 2 + wide[:, 2:] / 4
+
+
+def _centre(weight: Tensor) -> Tensor:
+    """Mean place [...] in [0, 1] of weights [..., M] with sum 1 over M cells in a row."""
+    cells = weight.shape[-1]
+    return weight @ ((torch.arange(cells, device=weight.device, dtype=weight.dtype) + 0.5) / cells)
