@@ -3,8 +3,8 @@
 decode_dense: every picture of a 60 s video (h264, 640 x 360, 30 fps) as RGB. decode_sparse_16: 16 pictures spread over
 it. extract_lite0: EfficientNet-Lite0 features of every frame of a real clip (47 frames, 640 x 480), decoding included;
 beside it the bare network over the same pictures in memory, already normalised. pose: skeletons of the same clip as
-`kinoscope pose` takes them, in a new process; beside it mediapipe's own graph in a loop in this process, set up anew
-for the video too; both are left out where mediapipe is not installed. `..._plain_pyav` are the plain loops. The speed
+`kinoscope pose` takes them, decoding and the file's arrays included; beside it mediapipe's own graph in a plain loop;
+both set it up anew, and are left out where mediapipe is not installed. `..._plain_pyav` are the plain loops. The speed
 of the network does not depend on its weights, so these are random and no package is needed.
 """
 
@@ -24,7 +24,7 @@ from kinoscope import builtin
 from kinoscope.encoders import Encoder, Sampling, lite0
 from kinoscope.encoders.extract import features_of
 from kinoscope.media import blazepose
-from kinoscope.media.pose import Poses, in_own_process
+from kinoscope.media.pose import pose_file
 from kinoscope.media.video import VideoReader, read_frames
 
 SECONDS, FPS = 60, 30
@@ -156,11 +156,7 @@ def extract_lite0_bare_network() -> Work:
 
 
 def pose() -> Work:
-    def work() -> None:
-        if not isinstance(poses := in_own_process(clip()), Poses):
-            raise poses
-
-    return work
+    return lambda: pose_file({"clip": clip()})
 
 
 def pose_plain_pyav() -> Work:

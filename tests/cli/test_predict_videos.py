@@ -195,3 +195,18 @@ def test_check_warns_of_other_rates() -> None:
     findings = check_videos(VideoModel(Rates()), [builtin.path("asl") / "eat.mkv"])
     assert any("30 frames a second, but the model was trained at 60" in text for text in findings["warnings"])
     assert any("47 frames are less than the 500 of one step" in text for text in findings["warnings"])
+
+
+def test_the_recipe_of_own_videos_fits_a_store_and_labels_without_rates(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [
+        f"data.features={trained}/store",
+        f"data.annotations={trained}/annotations.json",
+        "data.num_classes=2",
+    ]
+    shape = ["data.input_dim=1024", "data.feat_stride=2", "data.num_frames=4"]
+    assert main(["check", "localization/actionformer_videos", *data, *shape]) == 0
+    told = capsys.readouterr().out
+    assert "frame rate" not in told
+    assert "duration" not in told

@@ -209,4 +209,4 @@ def test_the_command_fails_where_there_are_errors(tmp_path: Path, capsys: Any) -
     assert cli.main(["check", RECIPES["thumos"], *chosen, "data.num_classes=2"]) == 1
     out, err = capsys.readouterr()
     assert "error" in out
-    assert "1 faults must be mended" in err
+    assert "1 fault must be mended" in err

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Any:
+    from kinoscope.media.pose import silenced
     from kinoscope.models import load
     from kinoscope.watch import Pace, watch
 
@@ -62,26 +60,9 @@ def run(options: argparse.Namespace) -> Any:
             json.dumps(event, ensure_ascii=False), file=sys.stderr if options.json else sys.stdout, flush=True
         )
 
-    with quiet():
+    with silenced():
         measured = watch(
             options.source, model, write, pace=pace, everything=options.all, idle_s=options.idle
         ).to_dict()
     print("watched: " + json.dumps(measured), file=sys.stderr)
     return {"events": told, "measured": measured}
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """What compiled code prints to standard error goes nowhere; what Python prints there is shown."""
-    kept, shown = os.dup(2), sys.stderr
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        if shown is sys.__stderr__:
-            sys.stderr = os.fdopen(os.dup(2), "w")
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        sys.stderr = shown
-        os.close(kept)
-        os.close(nowhere)

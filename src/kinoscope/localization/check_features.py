@@ -249,10 +249,12 @@ def _features(
         if folders.missing(video) is not None:
             missing.append(video)
             continue
+        if data.default_fps is None and (axis := folders.axis(video)) is not None:
+            fps = axis.fps  # features of a store are at the rate that the encoder saw
         if fps is None:
             no_fps.append(video)
             continue
-        if duration is None:
+        if duration is None and folders.axis(video) is None:
             no_duration.append(video)
         try:
             features, grid = opened(folders, data, video, duration, fps)

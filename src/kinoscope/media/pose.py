@@ -1,4 +1,4 @@
-"""Skeletons of videos: every video in a process of its own, into one neutral skeleton file.
+"""Skeletons of videos, each followed on its own, into one neutral skeleton file.
 
 The poses of mediapipe have their origin between the hips; what a body travels is added here, from where the hips are
 in the picture and how many metres a pixel measures (the body's size in metres over its size in pixels, smoothed over
@@ -7,6 +7,10 @@ the past only, so that a stream gives what a file gives). Frames without a perso
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -93,7 +97,7 @@ def pose_file(
     processes: int = 1,
     report: Callable[[str, Poses | KinoscopeError], None] = lambda name, got: None,
 ) -> SkeletonFile:
-    """The streams of all videos that can be read; each is followed in a process of its own.
+    """The streams of all videos that can be read; several videos are followed in processes of their own.
 
     fps: frames a second of the file (default: the videos' own where it is one, else 30). report: gets the poses or the
     error of each video. Raises KinoscopeError where not one video shows a person.
@@ -109,13 +113,34 @@ def pose_file(
     if fps is None:
         fps = (rates[0] if len(set(rates)) == 1 else USUAL_FPS) if rates else None
     found: dict[str, Poses] = {}
-    with ThreadPoolExecutor(processes) as threads:
-        for name, got in zip(
-            streams, threads.map(lambda path: in_own_process(path, fps), streams.values()), strict=True
-        ):
-            if isinstance(got, Poses):
-                found[name] = got
-            report(name, got)
+
+    def keep(name: str, got: Poses | KinoscopeError) -> None:
+        if isinstance(got, Poses):
+            found[name] = got
+        report(name, got)
+
+    if len(streams) == 1:  # nothing else is lost if mediapipe falls over it
+        for name, path in streams.items():
+            with silenced():
+                got = _tried(path, fps)
+            keep(name, got)
+    else:
+        workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for _ in range(processes):
+            workers.put(Worker())
+
+        def one(path: Path) -> Poses | KinoscopeError:
+            worker = workers.get()
+            try:
+                return worker(path, fps)
+            finally:
+                workers.put(worker)
+
+        with ThreadPoolExecutor(processes) as threads:
+            for name, got in zip(streams, threads.map(one, streams.values()), strict=True):
+                keep(name, got)
+        while not workers.empty():
+            workers.get().close()
     return as_file(found)
 
 
@@ -166,15 +191,38 @@ def with_segments(file: SkeletonFile, database: Database) -> SkeletonFile:
     )
 
 
-def in_own_process(path: Path, fps: float | None = None) -> Poses | KinoscopeError:
-    """`poses_of` in a new process: mediapipe keeps state, prints, and might fall over a strange file."""
-    with tempfile.TemporaryDirectory(prefix="kinoscope-pose-") as folder:
-        answer = Path(folder) / "poses.npz"
-        command = [sys.executable, "-m", __name__, str(path), str(fps or ""), str(answer)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+class Worker:
+    """A process that takes the poses of one video after another, and is started anew if one brings it down."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="kinoscope-pose-")
+
+    def __call__(self, path: Path, fps: float | None = None) -> Poses | KinoscopeError:
+        """The poses of a video, or what is wrong with it."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        answer = Path(self._folder.name) / "poses.npz"
+        answer.unlink(missing_ok=True)
+        try:
+            self._process.stdin.write(json.dumps([str(path), fps, str(answer)]) + "\n")
+            self._process.stdin.flush()
+            self._process.stdout.readline()
+        except BrokenPipeError:
+            pass
         if not answer.is_file():
-            why = f"the process ended with {done.returncode}: {' '.join(done.stderr.split())[-200:]}"
-            return KinoscopeError("no poses could be taken", file=path, value=why)
+            code = self._process.wait()
+            return KinoscopeError(
+                "no poses could be taken", file=path, value=f"the process ended with {code}"
+            )
         with np.load(answer) as arrays:
             if "error" in arrays:
                 return KinoscopeError(str(arrays["error"]))
@@ -182,6 +230,38 @@ def in_own_process(path: Path, fps: float | None = None) -> Poses | KinoscopeErr
             return Poses(
                 float(arrays["fps"]), arrays["joints"], arrays["confidence"], arrays["pixels"], problem
             )
+
+    def close(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def in_own_process(path: Path, fps: float | None = None) -> Poses | KinoscopeError:
+    """`poses_of` in a new process: mediapipe keeps state, prints, and might fall over a strange file."""
+    worker = Worker()
+    try:
+        return worker(path, fps)
+    finally:
+        worker.close()
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """What compiled code prints to standard error goes nowhere; what Python prints there is shown."""
+    kept, shown, nowhere = os.dup(2), sys.stderr, os.open(os.devnull, os.O_WRONLY)
+    try:
+        if shown is sys.__stderr__:
+            sys.stderr = os.fdopen(os.dup(2), "w")
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        sys.stderr = shown
+        os.close(kept)
+        os.close(nowhere)
 
 
 def as_file(found: dict[str, Poses]) -> SkeletonFile:
@@ -204,15 +284,26 @@ def as_file(found: dict[str, Poses]) -> SkeletonFile:
     )
 
 
-def _answer(path: str, fps: str, answer: str) -> None:
-    """What the process of one video does: its poses, or the sentence that says what is wrong, into a file."""
+def _tried(path: Path, fps: float | None) -> Poses | KinoscopeError:
     try:
-        poses = poses_of(path, float(fps) if fps else None)
+        return poses_of(path, fps)
     except KinoscopeError as error:
-        np.savez(answer, error=np.array(str(error)))
-        return
-    np.savez(answer, **{**vars(poses), "problem": np.array(poses.problem or "")})
+        return error
+
+
+def _serve() -> None:
+    """A worker's process: a line in; poses, or the sentence that says what is wrong, into a file; a line out."""
+    for line in sys.stdin:
+        path, fps, answer = json.loads(line)
+        got = _tried(Path(path), fps)
+        partial = Path(answer).with_suffix(".partial.npz")
+        if isinstance(got, Poses):
+            np.savez(partial, **{**vars(got), "problem": np.array(got.problem or "")})
+        else:
+            np.savez(partial, error=np.array(str(got)))
+        partial.rename(answer)
+        print("done", flush=True)
 
 
 if __name__ == "__main__":
-    _answer(*sys.argv[1:])
+    _serve()
