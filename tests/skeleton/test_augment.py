@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kinoscope.media.layouts import NTU_25
 from kinoscope.skeleton.augment import OneGenerator, View, apply, draw_gentle, draw_view, withhold
-from kinoscope.skeleton.layouts import NTU_25
 
 SHAPE = (3, 20, 25, 2)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import KINECT_20, layout_named, layout_of
 from kinoscope.skeleton.data import clip
 from kinoscope.skeleton.downsample import downsample
-from kinoscope.skeleton.layouts import KINECT_20, layout_named, layout_of
 from kinoscope.skeleton.metrics import ensemble, nearest_labels, top_k
 from kinoscope.skeleton.ntu import convert, parse_name
 from kinoscope.skeleton.skeleton_files import read_skeleton

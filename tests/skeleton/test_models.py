@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import LAYOUTS
 from kinoscope.skeleton import official
-from kinoscope.skeleton.layouts import LAYOUTS
 from kinoscope.skeleton.models import (
     AimCLR,
     Encoder,

@@ -23,8 +23,15 @@ _UNITS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254, "ft": 0.3048}
 
 
 def open_motion(path: str | Path) -> SkeletonFile:
-    """A neutral `.npz`, `.bvh` or `.c3d` file. Raises KinoscopeError where it is none or damaged."""
+    """A neutral `.npz`, `.bvh`, `.c3d` or pose `.json` file (or folder of them).
+
+    Raises KinoscopeError where it is none or damaged.
+    """
     suffix = Path(path).suffix.lower()
+    if suffix == ".json" or (Path(path).is_dir() and any(Path(path).glob("*.json"))):
+        from kinoscope.media.pose_files import open_poses
+
+        return open_poses(path)
     if suffix not in (".bvh", ".c3d"):
         return SkeletonFile.load(path)
     try:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.skeleton.layouts import NTU_25, Layout
+from kinoscope.media.layouts import NTU_25, Layout
 
 EXTREME = "12345"
 KERNEL_RADIUS = 7

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import NTU_25, Layout, layout_of
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.skeleton.augment import OneGenerator, View, draw_gentle, draw_view
 from kinoscope.skeleton.downsample import face_camera, resize
 from kinoscope.skeleton.label_files import read_labels
-from kinoscope.skeleton.layouts import NTU_25, Layout, layout_of
 from kinoscope.skeleton.settings import Augmentation, Sequences
 
 _UP = {"y": (0, 1, 2), "z": (1, 2, 0), "x": (2, 0, 1)}  # axes in the order (right-handed) with y up

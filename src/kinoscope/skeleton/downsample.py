@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.skeleton.layouts import NTU_25, Layout
+from kinoscope.media.layouts import NTU_25, Layout
 
 
 def counted_length(x_CTVM: np.ndarray) -> int:

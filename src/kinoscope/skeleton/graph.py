@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.skeleton.layouts import Layout
+from kinoscope.media.layouts import Layout
 
 STRATEGIES = ("uniform", "distance", "spatial")
 

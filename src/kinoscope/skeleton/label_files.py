@@ -37,7 +37,9 @@ def read_labels(path: Path, classes: int | None = None) -> tuple[list[str], list
             remedy="it is a pickle of (names, labels), as `kinoscope prepare` writes it",
         ) from error
     if len(found[0]) != len(found[1]):
-        raise KinoscopeError("names and labels differ in number", file=path, value=(len(found[0]), len(found[1])))
+        raise KinoscopeError(
+            "names and labels differ in number", file=path, value=(len(found[0]), len(found[1]))
+        )
     odd = [label for label in found[1] if label < 0 or (classes is not None and label >= classes)]
     if odd:
         raise KinoscopeError(

@@ -21,12 +21,12 @@ from torch import nn
 from kinoscope.engine.files import write_json
 from kinoscope.engine.weights import Weights, save_weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import NTU_25, Layout, layout_of
 from kinoscope.media.motion_files import open_motion
 from kinoscope.recipe import to_yaml
 from kinoscope.skeleton import official
 from kinoscope.skeleton.data import Clips, clips_of, open_clips
 from kinoscope.skeleton.downsample import downsample
-from kinoscope.skeleton.layouts import NTU_25, Layout, layout_of
 from kinoscope.skeleton.metrics import ensemble, percent, top_k
 from kinoscope.skeleton.models import Classifier, ClipEncoder, SideBySide, build_encoder
 from kinoscope.skeleton.protocol import (

@@ -22,10 +22,10 @@ import numpy as np
 
 from kinoscope.engine.files import write_json
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import NTU_25
 from kinoscope.skeleton import ntu, pku
 from kinoscope.skeleton.downsample import downsample
 from kinoscope.skeleton.label_files import read_labels
-from kinoscope.skeleton.layouts import NTU_25
 from kinoscope.skeleton.skeleton_files import MAX_FRAMES, centre_cropped, read_skeleton
 
 FRAMES, BLOCK = 50, 500

@@ -15,10 +15,10 @@ from kinoscope.engine.files import write_json
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import find_weights, load_weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.layouts import Layout
 from kinoscope.skeleton import official
 from kinoscope.skeleton.augment import apply, withhold
 from kinoscope.skeleton.data import Clips
-from kinoscope.skeleton.layouts import Layout
 from kinoscope.skeleton.metrics import confusion, ensemble, percent, top_k
 from kinoscope.skeleton.models import (
     AnyConfig,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.skeleton.layouts import NTU_25, Layout
+from kinoscope.media.layouts import NTU_25, Layout
 
 STREAMS = ("joint", "motion", "bone")
 ALL = "all"  # the three streams as channels of one encoder (ours)

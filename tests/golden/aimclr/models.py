@@ -23,9 +23,9 @@ from golden.aimclr.setup import (
     text,
 )
 from golden.kit import Case, Outputs, Runner
+from kinoscope.media.layouts import layout_named
 from kinoscope.skeleton import official
 from kinoscope.skeleton.graph import adjacency, hop_distances
-from kinoscope.skeleton.layouts import layout_named
 from kinoscope.skeleton.loss import aimclr_loss, crossclr_loss, info_nce
 from kinoscope.skeleton.models import CrosSCLR, Encoder, attention_drop
 from kinoscope.skeleton.streams import STREAMS, stream

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from golden.kit import Case, Outputs
-from kinoscope.skeleton.layouts import layout_named
+from kinoscope.media.layouts import layout_named
 from kinoscope.skeleton.models import AimCLR, Classifier, CrosSCLR, Encoder, EncoderConfig, SkeletonCLR
 from kinoscope.skeleton.official import load, official_name
 

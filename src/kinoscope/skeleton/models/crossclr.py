@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinoscope.skeleton.layouts import Layout
+from kinoscope.media.layouts import Layout
 from kinoscope.skeleton.models.contrast import follow, nearest, write_queue
 from kinoscope.skeleton.models.encoder import ClipEncoder
 from kinoscope.skeleton.models.time_encoder import AnyConfig, build_encoder

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinoscope.media.layouts import NTU_25, Layout
 from kinoscope.skeleton.graph import adjacency
-from kinoscope.skeleton.layouts import NTU_25, Layout
 from kinoscope.skeleton.models.attention_drop import attention_drop
 from kinoscope.skeleton.models.dropout import Dropout
 from kinoscope.skeleton.models.time_conv import MIN_CHANNELS, conv_1x1, fourier_conv

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinoscope.skeleton.layouts import NTU_25, Layout
+from kinoscope.media.layouts import NTU_25, Layout
 from kinoscope.skeleton.models.encoder import ClipEncoder, Encoder, EncoderConfig, projector
 
 KERNEL = 5  # frames
