@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinoscope.metrics.nms import batched_nms, soft_nms, vote
+from kinoscope.metrics.nms import batched_nms, peak_nms, soft_nms, vote
 
 
 def _candidates(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,3 +70,16 @@ def test_nothing_in_nothing_out(soft, multiclass):
 def test_voting_leaves_a_segment_without_length_alone():
     kept = np.array([[5.0, 5.0]], np.float32)
     np.testing.assert_array_equal(vote(kept, kept, np.ones(1), 0.5), kept)
+
+
+@given(st.integers(0, 2**31), st.floats(0.0, 30.0))
+@settings(max_examples=30, deadline=None)
+def test_peaks_are_suppressed_as_a_plain_loop_does(seed: int, gap: float) -> None:
+    random = np.random.default_rng(seed)
+    place, score = random.integers(0, 100, 60).astype(float), random.random(60)
+    label = random.integers(0, 3, 60)
+    kept: list[int] = []
+    for i in np.argsort(-score):
+        if all(label[i] != label[j] or abs(place[i] - place[j]) >= gap for j in kept):
+            kept.append(int(i))
+    assert peak_nms(place, score, label, gap).tolist() == kept

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.metrics.nms import batched_nms_indexed
+from kinoscope.metrics.nms import batched_nms_indexed, peak_nms
 
 
 class Decoded(NamedTuple):
@@ -74,7 +74,12 @@ def decode_arrays(
     stride = axis["feat_stride"] if feat_stride is None else feat_stride
     covered = axis["feat_num_frames"] if feat_num_frames is None else feat_num_frames
     if about["model"] == "SnapFormer":
-        segments, score, label = _instants(outputs["logits_0"][0, :steps], about["strides"][0], settings)
+        segments, score, label = _instants(
+            outputs["logits_0"][0, :steps],
+            about["strides"][0],
+            settings,
+            settings["peak_gap_s"] * fps / stride,
+        )
         spread = None
     else:
         segments, score, label, spread = _segments(outputs, about["strides"], steps, settings)
@@ -144,16 +149,19 @@ def _spread(logits_N2R: np.ndarray, offset_N2: np.ndarray) -> np.ndarray:
 
 
 def _instants(
-    logits_TK: np.ndarray, stride: int, settings: Mapping[str, Any]
+    logits_TK: np.ndarray, stride: int, settings: Mapping[str, Any], gap: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks of the heat maps as segments of no length in steps, scores, labels; the best `max_seg_num`."""
+    """Peaks of the heat maps as segments of no length in steps, scores, labels; the best `max_seg_num`.
+
+    gap: steps within which a class keeps its best peak alone.
+    """
     p_TK = np.pad(_sigmoid(logits_TK), ((1, 1), (0, 0)))
     middle = p_TK[1:-1]
     peak = (middle > p_TK[:-2]) & (middle > p_TK[2:]) & (middle > settings["min_score"])
     label, place = np.nonzero(peak.T)
     score = middle[place, label]
-    best = np.argsort(-score, kind="stable")[: settings["max_seg_num"]]
     place = (place * stride).astype(np.float32)
+    best = peak_nms(place, score, label, gap)[: settings["max_seg_num"]]
     return np.stack([place, place], 1)[best], score[best], label[best]
 
 

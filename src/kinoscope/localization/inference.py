@@ -30,11 +30,12 @@ from kinoscope.localization.models import (
 )
 from kinoscope.localization.postprocess import postprocessed
 from kinoscope.localization.settings import Decode
+from kinoscope.metrics.nms import peak_nms
 from kinoscope.timeline import Events
 
 BATCH = 8  # videos of one padded length that go through the network together
 DECODE = ("pre_nms_thresh", "pre_nms_topk", "duration_thresh", "score_temperature")
-AFTERWARDS = ("ext_score_file", "postprocess")  # not of the suppression
+AFTERWARDS = ("ext_score_file", "postprocess", "peak_gap_s")  # not of the suppression
 
 
 def pad(feats: Sequence[Tensor], length: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -178,5 +179,6 @@ class Answer:
         place = np.concatenate([p for p, _ in found])
         score = np.concatenate([s for _, s in found])
         label = np.repeat(np.arange(len(found)), [len(p) for p, _ in found])
-        best = np.argsort(-score, kind="stable")[: self.decode.max_seg_num]
+        gap = self.decode.peak_gap_s * self.item.fps / self.item.feat_stride
+        best = peak_nms(place, score, label, gap)[: self.decode.max_seg_num]
         return np.stack([place, place], 1)[best], score[best], label[best]

@@ -184,11 +184,14 @@ class Decode(Settings):
     score_temperature: float = Field(1.0, gt=0)
     use_diou_nms: bool = False
     ext_score_file: str | None = None  # scores of a video classifier to multiply with
+    peak_gap_s: float = Field(
+        0.0, ge=0
+    )  # snapformer: instants of a class nearer than this to a better one go
     postprocess: Postprocess | None = None  # rules on the events of a video; null: none
 
     def published(self) -> dict[str, Any]:
         """The `test_cfg` section under its official names."""
-        return self.model_dump(exclude={"postprocess"})
+        return self.model_dump(exclude={"postprocess", "peak_gap_s"})
 
 
 class LocalizationSettings(Settings):
