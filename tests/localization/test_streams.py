@@ -136,3 +136,19 @@ def test_warping_keeps_events_on_their_frames() -> None:
         assert abs(inside[0] - (start + 0.5)) <= 1
         assert abs(inside[-1] - (end - 0.5)) <= 1
     assert warped(item, 0.0, np.random.default_rng(0)) is item
+
+
+def test_another_body_is_the_same_motion_larger_and_turned() -> None:
+    source = StreamSource(StreamsData(scale=0.2, turn_deg=30), settings().model)
+    plain = StreamSource(StreamsData(), settings().model)
+    first, second = (source.training_item(3, np.random.default_rng(seed)) for seed in (0, 1))
+    same = plain.training_item(3, np.random.default_rng(0))
+    assert not torch.allclose(first.feats, second.feats)
+    assert torch.equal(first.segments, same.segments)
+    lengths = []
+    for item in (first, same):
+        points = source.standardise.undo(item.feats.numpy().T).reshape(item.feats.shape[1], -1, 3)
+        lengths.append(np.linalg.norm(points, axis=-1))
+    ratio = lengths[0][lengths[1] > 0.1] / lengths[1][lengths[1] > 0.1]
+    assert 1 / 1.2 <= ratio.min() <= ratio.max() <= 1.2
+    assert np.ptp(ratio) < 1e-3

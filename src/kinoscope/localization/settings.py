@@ -53,6 +53,8 @@ class StreamsData(Settings):
     max_seq_len: int | None = Field(None, ge=1)  # null: the longest stream, rounded up
     smooth_s: float = Field(0.0, ge=0)  # places are smoothed over this long before velocities are taken
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
+    scale: float = Field(0.0, ge=0)  # training bodies are up to this share taller or smaller
+    turn_deg: float = Field(0.0, ge=0, le=180)  # training bodies are turned by up to this angle
     noise: float = Field(0.0, ge=0)  # training streams are shifted, channel by channel, by this deviation
     instant_width_s: float = Field(
         0.0, ge=0

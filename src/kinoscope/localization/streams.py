@@ -20,7 +20,7 @@ from kinoscope.localization.instants import as_instants
 from kinoscope.localization.items import Item
 from kinoscope.localization.settings import Model, StreamsData
 from kinoscope.localization.spotting import starts
-from kinoscope.media.pose_features import Standardiser, file_features
+from kinoscope.media.pose_features import Standardiser, file_features, turned
 from kinoscope.media.skeleton import Motion, SkeletonFile
 from kinoscope.timeline import Events, TimeAxis
 
@@ -68,6 +68,8 @@ class StreamSource:
                 item, frames=_lasting(self._spans[self._spans[:, 0] == motion.index], item.feats.shape[1])
             )
         item = warped(item, self.data.warp, generator)
+        if self.data.scale or self.data.turn_deg:
+            item = replace(item, feats=self._another_body(item.feats, generator))
         if self.data.noise:
             drift = generator.standard_normal((item.feats.shape[0], 1), np.float32)
             item = replace(item, feats=item.feats + self.data.noise * torch.from_numpy(drift))
@@ -78,6 +80,16 @@ class StreamSource:
             if self._spans is None
             else replace(item, segments=item.segments + torch.tensor([-half, half]))
         )
+
+    def _another_body(self, feats_CT: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        """The same motion by a taller or smaller body, that stands a little turned."""
+        limit = math.log1p(self.data.scale)
+        scale = math.exp(generator.uniform(-limit, limit))
+        angle = math.radians(generator.uniform(-self.data.turn_deg, self.data.turn_deg))
+        raw_TC = self.standardise.undo(feats_CT.numpy().T)
+        points = turned(raw_TC.reshape(len(raw_TC), -1, 3) * scale, np.array(angle, np.float32))
+        feats_TC = self.standardise(points.reshape(raw_TC.shape))
+        return torch.from_numpy(np.ascontiguousarray(feats_TC.T))
 
     def test_items(self, indices: Sequence[int], skipped: dict[str, str]) -> Iterator[Item]:
         for index in indices:

@@ -110,10 +110,10 @@ def aligned(
     usual = line.mean(axis=0)
     turn = 0.0 if flat else np.arctan2(usual[2], usual[0])
     yaw = np.full(len(body), turn, np.float32)
-    return _turn(centred, yaw[:, None]), root, yaw
+    return turned(centred, yaw[:, None]), root, yaw
 
 
-def _turn(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+def turned(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """Points turned by -yaw about y: a line at angle yaw in the x-z plane comes to lie on x."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
@@ -141,7 +141,7 @@ def pose_features(motion: Motion, plan: BodyPlan, up_axis: str = "y", smooth_s: 
     body, root, yaw = aligned(motion.joints, plan, up_axis)
     frames = len(body)
     speed = _velocity(body, motion.fps, smooth_s)
-    travel = _turn(_velocity(root, motion.fps, smooth_s), yaw)
+    travel = turned(_velocity(root, motion.fps, smooth_s), yaw)
     parts = [body.reshape(frames, -1), speed.reshape(frames, -1), travel]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -170,6 +170,10 @@ class Standardiser:
                 remedy="give the skeleton that the model was trained on",
             )
         return ((features - self.mean) / self.std).astype(np.float32)
+
+    def undo(self, features: np.ndarray) -> np.ndarray:
+        """Standardised (T, C) features back in their own units."""
+        return features * self.std + self.mean
 
     def to_dict(self) -> dict[str, list[float]]:
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}

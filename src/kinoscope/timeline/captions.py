@@ -29,14 +29,16 @@ def captions_of(prediction: Any, video: str, duration_s: float) -> list[Caption]
     """
     found: list[Caption] = []
     if isinstance(prediction, Events):
-        for name, mine in prediction.by_source():
-            if name == video:
-                rows = zip(
-                    mine.start_s.tolist(), mine.end_s.tolist(), mine.label, mine.score.tolist(), strict=True
-                )
-                found = [
-                    Caption(start, end, mine.name(int(label)), score) for start, end, label, score in rows
-                ]
+        sources = dict(prediction.by_source())
+        found = [
+            Caption(start, end, mine.name(int(label)), score)
+            for mine in (
+                [sources[video]] if video in sources else sources.values()
+            )  # a file of many streams: all
+            for start, end, label, score in zip(
+                mine.start_s.tolist(), mine.end_s.tolist(), mine.label, mine.score.tolist(), strict=True
+            )
+        ]
     elif isinstance(prediction, dict) and prediction.get("classes"):
         best = prediction["classes"][0]
         found = [Caption(0.0, duration_s, str(best["label"]), float(best["score"]))]
