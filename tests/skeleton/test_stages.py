@@ -16,6 +16,7 @@ from kinoscope.recipe import to_yaml
 from kinoscope.report import write
 from kinoscope.skeleton.check import check
 from kinoscope.skeleton.configuration import convert_configuration
+from kinoscope.skeleton.fuse import ensemble_of_runs
 from kinoscope.skeleton.models import AimCLR, EncoderConfig, SideBySide
 from kinoscope.skeleton.stages import stages
 from kinoscope.skeleton.streams import STREAMS
@@ -216,3 +217,29 @@ def test_run_and_prediction_have_a_page(file, tmp_path, capsys):
     page = (tmp_path / "p" / "report.html").read_text()
     assert "<animate" in page
     assert "Nearest training clips" in page
+
+
+def test_three_single_runs_make_the_ensemble_that_one_run_of_three_tells(tmp_path):
+    random = np.random.default_rng(0)
+    names = [f"clip{i}" for i in range(20)]
+    labels = {name: int(random.integers(4)) for name in names}
+    scores = {s: {name: random.standard_normal(4).tolist() for name in names} for s in STREAMS}
+    for s in STREAMS:
+        (tmp_path / s).mkdir()
+        shuffled = {name: scores[s][name] for name in random.permutation(names)}
+        (tmp_path / s / "predictions.json").write_text(
+            json.dumps({"scores": {s: shuffled}, "labels": labels})
+        )
+    found = ensemble_of_runs([tmp_path / s for s in STREAMS])
+    total = sum(
+        w * np.array(list(scores[s].values())) for s, w in (("joint", 0.6), ("bone", 0.6), ("motion", 0.4))
+    )
+    assert found["top1"] == pytest.approx(100 * np.mean(total.argmax(1) == list(labels.values())))
+    with pytest.raises(KinoscopeError, match="the same stream"):
+        ensemble_of_runs([tmp_path / "joint", tmp_path / "joint"])
+    with pytest.raises(KinoscopeError, match="no scores"):
+        ensemble_of_runs([tmp_path])
+    other = {"scores": {"bone": scores["bone"]}, "labels": {**labels, "clip0": (labels["clip0"] + 1) % 4}}
+    (tmp_path / "bone" / "predictions.json").write_text(json.dumps(other))
+    with pytest.raises(KinoscopeError, match="different samples or labels"):
+        ensemble_of_runs([tmp_path / s for s in STREAMS])
