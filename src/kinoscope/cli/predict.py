@@ -116,8 +116,9 @@ def captions(prediction: Any, name: str, path: Path) -> list[Any]:
     from kinoscope.media.video_files import is_video
     from kinoscope.timeline.captions import captions_of
 
-    duration = (probe(path).duration_s or 0.0) if is_video(path) else 0.0
-    return captions_of(prediction, name, duration)
+    if not is_video(path):  # a file of one or of many streams
+        return captions_of(prediction, None, 0.0)
+    return captions_of(prediction, name, probe(path).duration_s or 0.0)
 
 
 def timed_files(done: dict[str, Any], inputs: dict[str, Path], options: argparse.Namespace) -> list[Path]:

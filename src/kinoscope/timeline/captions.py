@@ -20,8 +20,8 @@ class Caption(NamedTuple):
     score: float
 
 
-def captions_of(prediction: Any, video: str, duration_s: float) -> list[Caption]:
-    """Captions of one video, in order of time.
+def captions_of(prediction: Any, video: str | None, duration_s: float) -> list[Caption]:
+    """Captions of one video, in order of time; of all that the prediction speaks of where `video` is None.
 
     prediction: Events; the answer of a classifier ({"classes": [{"label", "score"}]}), which holds throughout; or any
     object with `rows()` of {"video", "time_s", "next": [[label, probability], ...]}, each of which holds until the
@@ -29,7 +29,6 @@ def captions_of(prediction: Any, video: str, duration_s: float) -> list[Caption]
     """
     found: list[Caption] = []
     if isinstance(prediction, Events):
-        sources = dict(prediction.by_source())
         found = [
             Caption(start, end, mine.name(int(label)), score)
             for mine in (
@@ -43,7 +42,7 @@ def captions_of(prediction: Any, video: str, duration_s: float) -> list[Caption]
         best = prediction["classes"][0]
         found = [Caption(0.0, duration_s, str(best["label"]), float(best["score"]))]
     elif hasattr(prediction, "rows"):
-        moments = [row for row in prediction.rows() if row["video"] == video]
+        moments = [row for row in prediction.rows() if video in (None, row["video"])]
         ends = [*(row["time_s"] for row in moments[1:]), duration_s]
         found = [
             Caption(row["time_s"], max(end, row["time_s"]), f"next: {row['next'][0][0]}", row["next"][0][1])
