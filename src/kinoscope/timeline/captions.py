@@ -31,9 +31,8 @@ def captions_of(prediction: Any, video: str | None, duration_s: float) -> list[C
     if isinstance(prediction, Events):
         found = [
             Caption(start, end, mine.name(int(label)), score)
-            for mine in (
-                [sources[video]] if video in sources else sources.values()
-            )  # a file of many streams: all
+            for name, mine in prediction.by_source()
+            if video in (None, name)
             for start, end, label, score in zip(
                 mine.start_s.tolist(), mine.end_s.tolist(), mine.label, mine.score.tolist(), strict=True
             )
