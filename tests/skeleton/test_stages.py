@@ -1,6 +1,7 @@
 """Recipes end to end on a handful of made-up clips: every method, every protocol, prediction, bad settings."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from kinoscope.skeleton.check import check
 from kinoscope.skeleton.configuration import convert_configuration
 from kinoscope.skeleton.fuse import ensemble_of_runs
 from kinoscope.skeleton.models import AimCLR, EncoderConfig, SideBySide
+from kinoscope.skeleton.official import official_state
+from kinoscope.skeleton.predict import load_official
 from kinoscope.skeleton.stages import stages
 from kinoscope.skeleton.streams import STREAMS
 from kinoscope.tasks import load_recipe
@@ -243,3 +246,34 @@ def test_three_single_runs_make_the_ensemble_that_one_run_of_three_tells(tmp_pat
     (tmp_path / "bone" / "predictions.json").write_text(json.dumps(other))
     with pytest.raises(KinoscopeError, match="different samples or labels"):
         ensemble_of_runs([tmp_path / s for s in STREAMS])
+
+
+def test_released_weights_predict_and_are_judged(tmp_path):
+    """Files in the official format: embeddings of a recording, then every downstream protocol on official arrays."""
+    random, sizes = np.random.default_rng(0), ("model.hidden_channels=4", "model.hidden_dim=8")
+    for name in STREAMS:
+        model = AimCLR(EncoderConfig(hidden_channels=4, hidden_dim=8), 6, 16)
+        torch.save(official_state(model), tmp_path / f"ntu60_xsub_{name}.pt")
+    for part, count in (("train", 12), ("val", 4)):
+        labels = [i % 2 for i in range(count)]
+        x = random.standard_normal((count, 3, 50, 25, 2)).astype(np.float32)
+        np.save(tmp_path / f"{part}_position.npy", x)
+        (tmp_path / f"{part}_label.pkl").write_bytes(
+            pickle.dumps(([f"{part}{i}" for i in range(count)], labels))
+        )
+    body = ["1 0 1 0 1 0 0 0 0 2", "25", *[f"{0.1 * j} {0.2 * j} 2 " + "0 " * 9 for j in range(25)]]
+    (tmp_path / "a.skeleton").write_text("\n".join(["2", "1", *body, "1", *body]) + "\n")
+    settings = load_recipe("skeleton/aimclr_ntu60_xsub", sizes)
+    found = load_official(tmp_path / "ntu60_xsub_joint.pt", settings).predict(tmp_path / "a.skeleton")
+    assert found.embeddings.shape == (1, 8)
+    assert found.scores is None
+    overrides = [f"data.train={tmp_path}", f"weights={tmp_path}/ntu60_xsub_{{stream}}.pt", "few_labels=[0.5]"]
+    overrides += [f"{s}.{k}" for s in ("linear", "finetune") for k in ("epochs=1", "batch_size=4")]
+    settings = load_recipe("skeleton/aimclr_3s_ntu60_xsub", [*sizes, *overrides])
+    result = train_stages(stages(settings), tmp_path / "run", to_yaml(settings), resume=False, quiet=True)
+    assert {"top1", "top1_joint", "top1_motion", "top1_bone", "linear", "labels_50", "knn"} <= set(result)
+    model = load(tmp_path / "run")
+    assert model.evaluate(tmp_path)["top1"] == pytest.approx(result["top1"])
+    torch.save({"encoder_q.fc.weight": torch.zeros(2, 8)}, tmp_path / "part.pt")
+    with pytest.raises(KinoscopeError, match="missing"):
+        load_official(tmp_path / "part.pt", settings)
