@@ -32,7 +32,7 @@ def test_a_longer_memory_tells_what_a_short_one_cannot() -> None:
         orders = Orders.fit(TRAINING, 4, memory)
         follower = Follower(orders, OrderSettings(memory=memory, evidence=1.0), 0.25)
         seen = [0] * 10 + [1] * 8  # action 0, then action 1
-        belief = follower.follow(np.eye(4)[seen] * 0.9 + 0.025)
+        belief = follower.follow(np.eye(5)[seen] * 0.9 + 0.02)
         told.append(orders.next_action(belief))
     assert told[0][2] == pytest.approx(told[0][0], abs=0.1)  # after 1 comes 2 or 0
     assert told[1].argmax() == 2
@@ -47,7 +47,7 @@ def test_moves_and_answers_are_distributions(labels: list[list[int]], memory: in
     np.testing.assert_allclose(orders.moves(0.1).sum(axis=1), 1.0)
     np.testing.assert_allclose(orders.following.sum(axis=1), 1.0)
     follower = Follower(orders, OrderSettings(memory=memory), 0.1)
-    belief = follower.follow(np.random.default_rng(0).dirichlet(np.ones(4), 9), from_start=False)
+    belief = follower.follow(np.random.default_rng(0).dirichlet(np.ones(5), 9), from_start=False)
     assert belief.sum() == pytest.approx(1.0)
     assert orders.next_action(belief).sum() == pytest.approx(1.0)
 

@@ -20,6 +20,7 @@ from kinoscope.engine.folder import train_stages
 from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recipe import to_yaml
+from kinoscope.report import write
 from kinoscope.tasks import load_recipe
 
 RECIPE = "anticipation/sgear_streams"
@@ -159,15 +160,12 @@ def test_upcoming_actions_start_tau_a_later(seed: int) -> None:
     generator = np.random.default_rng(seed)
     track = source.tracks[int(generator.integers(len(source.tracks)))]
     last = int(generator.integers(30, len(track.features)))
-    data = replace_data(frame_rate=5.0, tau_o=30.0, history=2)
+    data = replace_data(frame_rate=5.0, tau_o=30.0)
     _, _, upcoming, _ = window(track, last, data)
     for step in range(len(upcoming)):
         told_at = 6 * step - 1  # the last frame before the step
         later = [int(s[2]) for s in track.segments if s[0] >= told_at + data.tau_a * track.fps]
-        assert upcoming[step, 0] == (later[0] if later else -1)
-        order = track.segments[:, 2].tolist()
-        at = len(order) - len(later)
-        assert upcoming[step, 1:].tolist() == [order[at - k] if at >= k else -1 for k in (1, 2)]
+        assert upcoming[step] == (later[0] if later else -1)
 
 
 SOURCE: list[StreamSource] = []
@@ -185,6 +183,16 @@ def test_splicing_keeps_the_order_of_actions(source: StreamSource) -> None:
         assert track.segments[:, 2].tolist() == own[: row + 1, 2].tolist()
         assert (np.diff(track.segments[:, :2].reshape(-1)) >= 0).all()
         assert len(track.features) == track.segments[-1, 1]
+
+
+def test_whole_streams_teach_every_step_and_no_next_action() -> None:
+    source = StreamSource(replace_data(whole=1.0, tau_o=60.0))
+    sample = source.training_sample(0, np.random.default_rng(0))
+    assert sample.target == -1
+    labels = source.tracks[0].segments[:, 2].tolist()
+    assert sample.current.max() >= 0
+    assert set(sample.current.tolist()) - {-1} <= set(labels)
+    assert sample.upcoming[-1] == -1
 
 
 def test_faster_motion_has_higher_speeds(source: StreamSource) -> None:
@@ -215,6 +223,13 @@ def test_a_run_leaves_everything_behind(run: Path) -> None:
     assert result["baselines_top1"]["most_frequent"] == pytest.approx(20.0)
     found = json.loads((run / "predictions.json").read_text())
     assert set(found["events"]) == set(json.loads((run / "annotations.json").read_text())["videos"])
+    over_time = json.loads((run / "rankings.json").read_text())
+    assert len(over_time["streams"]) == 3
+    assert len(over_time["streams"][0]["truth"]) == 5
+    np.testing.assert_allclose(np.sum(over_time["streams"][0]["probability"], axis=1), 1.0, atol=0.01)
+    page = write(run).read_text()
+    assert "Ranking over time" in page
+    assert "previous two actions (true labels)" in page
     rows = json.loads((run / "scores.json").read_text())["rows"]
     hits = np.mean([np.argmax(row["logits"]) == row["label"] for row in rows])
     assert result["top1"] == pytest.approx(100 * hits)

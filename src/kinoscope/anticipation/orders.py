@@ -104,10 +104,9 @@ class Orders:
             np.add.at(out[row], self.then[row], ends * self.direct * self.following[row])
         return out
 
-    def weigh(self, belief: np.ndarray, p_A: np.ndarray, power: float) -> np.ndarray:
-        """The belief after evidence p_A of what goes on; a pause is as likely as any action."""
-        classes = len(p_A)
-        likely = np.append(np.maximum(p_A, LEAST), 1.0 / classes) ** power
+    def weigh(self, belief: np.ndarray, p: np.ndarray, power: float) -> np.ndarray:
+        """The belief after evidence p (A + 1,) of what goes on, the last entry for nothing."""
+        likely = np.maximum(p, LEAST) ** power
         latest = np.array([context[-1] for context in self.contexts])
         belief = belief * np.concatenate([likely[latest], np.full(len(latest), likely[-1])])
         return belief / belief.sum()
@@ -137,15 +136,15 @@ class Follower:
     def __init__(self, orders: Orders, settings: OrderSettings, step_s: float) -> None:
         self.orders, self.settings, self.moves = orders, settings, orders.moves(step_s)
 
-    def after(self, belief: np.ndarray, p_A: np.ndarray) -> np.ndarray:
+    def after(self, belief: np.ndarray, p: np.ndarray) -> np.ndarray:
         """The belief one step later, told what goes on then."""
-        return self.orders.weigh(belief @ self.moves, p_A, self.settings.evidence)
+        return self.orders.weigh(belief @ self.moves, p, self.settings.evidence)
 
-    def follow(self, p_nA: np.ndarray, from_start: bool = True) -> np.ndarray:
-        """The belief after n steps of a stream, or of a part of it."""
+    def follow(self, p_nA1: np.ndarray, from_start: bool = True) -> np.ndarray:
+        """The belief after n steps of a stream, or of a part of it: (n, A + 1) evidence."""
         belief = self.orders.start(from_start)
-        for p_A in p_nA:
-            belief = self.after(belief, p_A)
+        for p in p_nA1:
+            belief = self.after(belief, p)
         return belief
 
     def answer(self, log_p_A: np.ndarray, belief: np.ndarray) -> np.ndarray:

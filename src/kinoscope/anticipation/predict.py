@@ -14,6 +14,7 @@ from kinoscope.anticipation.judge import judge
 from kinoscope.anticipation.models import Anticipator
 from kinoscope.anticipation.official import load_exactly, read_state
 from kinoscope.anticipation.orders import Orders
+from kinoscope.anticipation.over_time import write_rankings
 from kinoscope.anticipation.rankings import EVERY_S, SHOWN, Rankings, render, to_json
 from kinoscope.anticipation.segment_predict import SegmentModel
 from kinoscope.anticipation.segments import about_classes, read_classes
@@ -35,9 +36,7 @@ class AnticipationModel:
         self.settings, self.about = settings, about
         self.label_names: tuple[str, ...] = tuple(about["label_names"])
         data = settings.data
-        config = settings.model.config(
-            len(self.label_names), data.num_frames, about["input_dim"], data.history
-        )
+        config = settings.model.config(len(self.label_names), data.num_frames, about["input_dim"])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Anticipator(config).to(self.device).eval()
         self.reader = WindowReader.from_about(settings.streams, about)
@@ -98,6 +97,7 @@ class AnticipationModel:
                 remedy=f"expected {list(self.label_names)}",
             )
         scores = self._logits(samples) if samples else np.empty((0, 0))
+        write_rankings(folder, source, self._logits)
         return judge(scores, samples, source, folder, dict(source.skipped))
 
     def save(self, folder: Path) -> None:

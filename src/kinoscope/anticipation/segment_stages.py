@@ -251,7 +251,7 @@ def network(
             remedy="a ViT of timm for videos, `identity` for features",
         )
     try:
-        return Anticipator(model.config(classes, data.num_frames, input_dim, data.history), visual)
+        return Anticipator(model.config(classes, data.num_frames, input_dim), visual)
     except ValueError as error:
         raise KinoscopeError(str(error), field="model") from error
 

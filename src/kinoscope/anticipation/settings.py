@@ -26,13 +26,12 @@ class StreamsData(Settings):
     tau_a: float = Field(0.5, ge=0)  # seconds between the last observed moment and the action
     tau_o: float = Field(16.0, gt=0)  # seconds observed
     frame_rate: float = Field(5.0, gt=0)  # steps a second; a step is the mean of its frames
-    history: int = Field(0, ge=0)  # previous actions that model.current_action tells as well, a head each
     earlier: float = Field(0.5, ge=0, le=1)  # share of training windows that end earlier than tau_a before
+    whole: float = Field(0.0, ge=0, le=1)  # share of training windows that are whole streams
     warp: float = Field(0.0, ge=0, lt=1)  # training speed varies by this share
     mix: float = Field(0.0, ge=0, le=1)  # share of training windows spliced from several people
     turn: float = Field(0.0, ge=0)  # training windows are turned about the vertical by up to so many radians
     resize: float = Field(0.0, ge=0, lt=1)  # training bodies are larger or smaller by up to this share
-    mirror: float = Field(0.0, ge=0, le=1)  # share of training windows with left and right exchanged
     noise: float = Field(0.0, ge=0)  # training windows are shifted, channel by channel, by this deviation
 
     @property
@@ -113,10 +112,6 @@ class SegmentsData(Settings):
     version: str = "0.2"  # of the challenge file
     sls: tuple[int, int, int] = (1, 4, 4)  # supervision levels of the challenge file: pt, tl, td
 
-    @property
-    def history(self) -> int:
-        return 0
-
 
 class OrderSettings(Settings):
     """What usually follows what (`orders.py`), told by what the network says goes on at each step."""
@@ -136,7 +131,9 @@ class Model(Settings):
     prot_attn: bool = True  # prototype attention
     mean_representation: bool = True  # prototypes by the mean of the clip; false: one a frame
     transform_features: bool = False  # a residual net on features
-    current_action: bool = False  # a second head tells what goes on at each step, the first what starts next
+    current_action: bool = (
+        False  # a second head tells what goes on at each step, or nothing; the first what comes next
+    )
     orders: OrderSettings | None = (
         None  # orders of actions counted on the training streams; needs current_action
     )
@@ -165,13 +162,10 @@ class Model(Settings):
         """No step is changed by a later one: windows may be of any length, streams go on step by step."""
         return not (self.reference_quirks or (self.mean_representation and self.prot_attn))
 
-    def heads(self, history: int) -> tuple[str, ...]:
-        """Names of the classifiers, the published one last."""
-        more = (*(f"previous_{k + 1}" for k in range(history)), "current")
-        return (*more, "action") if self.current_action else ("action",)
-
-    def config(self, classes: int, num_frames: int, input_dim: int, history: int = 0) -> AnticipatorConfig:
-        """What the network is built from, on features of `input_dim` channels."""
+    def config(self, classes: int, num_frames: int, input_dim: int) -> AnticipatorConfig:
+        """What the network is built from, on features of `input_dim` channels. With current_action a head more, which
+        tells what goes on, or that nothing does; the published head is the last."""
+        heads = {"current": classes + 1, "action": classes} if self.current_action else {"action": classes}
         decoder = DecoderConfig(
             self.inter_dim,
             self.n_layer,
@@ -180,7 +174,7 @@ class Model(Settings):
             positions=max(1024, num_frames + 1),
         )
         return AnticipatorConfig(
-            num_classes=dict.fromkeys(self.heads(history), classes),
+            num_classes=heads,
             num_frames=num_frames,
             backbone=self.backbone,
             backbone_dim=input_dim,
@@ -210,8 +204,6 @@ class LossWeights(Settings):
     cls_action: float = Field(1.0, ge=0)  # cross-entropy of the next action
     past_cls_action: float = Field(1.0, ge=0)  # of the action at every step (current_action: of the next one)
     past_cls_current: float = Field(0.0, ge=0)  # model.current_action: of the action at every step
-    cls_previous: float = Field(0.0, ge=0)  # of each of the data.history actions before the next one
-    past_cls_previous: float = Field(0.0, ge=0)  # the same at every step
     global_simContrast: float = Field(0.0, ge=0)  # distance of similarity profiles, L_Sem
     past_target_global_simContrast: float = Field(0.0, ge=0)  # the same at every observed step
     target_distance: float = Field(1.0, ge=0)  # distance to the own prototype, L_reg

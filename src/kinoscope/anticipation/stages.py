@@ -22,6 +22,7 @@ from kinoscope.anticipation.judge import figures, judge
 from kinoscope.anticipation.loss import losses, total_loss
 from kinoscope.anticipation.models import Anticipator
 from kinoscope.anticipation.orders import Follower, Orders
+from kinoscope.anticipation.over_time import write_rankings
 from kinoscope.anticipation.schedule import parameter_groups
 from kinoscope.anticipation.settings import AnticipationSettings, SegmentsData
 from kinoscope.anticipation.streams import NOTHING, Sample, StreamSource
@@ -41,21 +42,19 @@ def stages(settings: AnticipationSettings) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Batch:
-    """features (B, T, D); current (B, T); upcoming (B, T, 1 + history); target (B,); before (B, history): see
-    `Sample`. lengths (B,): clips are filled up behind with zeros and -1; None: all are T long."""
+    """features (B, T, D); current, upcoming (B, T); target (B,): see `Sample`. lengths (B,): clips are filled up behind
+    with zeros and -1; None: all are T long."""
 
     features: Tensor
     current: Tensor
     upcoming: Tensor
     target: Tensor
-    before: Tensor
     lengths: Tensor | None
 
     @classmethod
     def of(cls, samples: Sequence[Sample], steps: int | None = None) -> Batch:
         """steps: clips shorter than so many repeat their first step in front, as published."""
         targets = torch.tensor([sample.target for sample in samples])
-        before = torch.from_numpy(np.stack([sample.before for sample in samples]))
         count = [len(sample.features) for sample in samples]
 
         def joined(name: str, fill: float) -> Tensor:
@@ -69,14 +68,14 @@ class Batch:
 
         lengths = torch.tensor(count) if steps is None else None
         features, current = joined("features", 0), joined("current", NOTHING)
-        return cls(features, current, joined("upcoming", NOTHING), targets, before, lengths)
+        return cls(features, current, joined("upcoming", NOTHING), targets, lengths)
 
     def to(self, device: torch.device) -> Batch:
-        features, current, upcoming, target, before = (
-            x.to(device) for x in (self.features, self.current, self.upcoming, self.target, self.before)
+        features, current, upcoming, target = (
+            x.to(device) for x in (self.features, self.current, self.upcoming, self.target)
         )
         lengths = None if self.lengths is None else self.lengths.to(device)
-        return Batch(features, current, upcoming, target, before, lengths)
+        return Batch(features, current, upcoming, target, lengths)
 
 
 class TrainingWindows:
@@ -100,8 +99,6 @@ class AnticipationStage(Stage):
     def __init__(self, settings: AnticipationSettings) -> None:
         self.recipe, self.settings, self.data = settings, settings.train, settings.streams
         self.weights = settings.train.losses.model_dump()
-        for kind in ("cls_previous", "past_cls_previous"):
-            self.weights |= {f"{kind}_{k + 1}": self.weights[kind] for k in range(settings.data.history)}
 
     def prepare(self, run: Run) -> None:
         self.source = StreamSource(self.data)
@@ -112,7 +109,7 @@ class AnticipationStage(Stage):
 
     def build_model(self) -> nn.Module:
         classes, data = len(self.source.label_names), self.recipe.data
-        config = self.recipe.model.config(classes, data.num_frames, self.source.input_dim, data.history)
+        config = self.recipe.model.config(classes, data.num_frames, self.source.input_dim)
         model = Anticipator(config, self.language)  # visual prototypes start from language
         model.prototypes.requires_grad_(not self.recipe.train.freeze_prototypes)
         return model
@@ -132,21 +129,25 @@ class AnticipationStage(Stage):
         outputs = model(batch.features, lengths=batch.lengths)
         targets, past = {"action": batch.target}, {"action": batch.current}
         if self.recipe.model.current_action:
-            heads = self.recipe.model.heads(self.recipe.data.history)
             nothing = torch.full_like(batch.target, NOTHING)
-            targets = dict(zip(heads, (*batch.before.unbind(1), nothing, batch.target), strict=True))
-            following, *earlier = batch.upcoming.unbind(2)
-            past = dict(zip(heads, (*earlier, batch.current, following), strict=True))
+            targets = {"current": nothing, "action": batch.target}
+            past = {"current": self._going_on(batch), "action": batch.upcoming}
         net = run.processes.unwrap(model)
         prototypes: Any = net.prototypes
         each = losses(outputs, targets, past, prototypes, self.language.to(run.device))
-        if (
-            not self.recipe.model.reference_quirks
-        ):  # a window without a next action has no prototype to be near
+        if not self.recipe.model.reference_quirks:  # without a next action there is no prototype to be near
             known = batch.target >= 0
             each |= {name: each[name] * known for name in ("global_simContrast", "target_distance")}
         total, means = total_loss(each, self.weights)
         return {"loss": total, **{name: means[name] for name in means if self.weights.get(name, 0) > 0}}
+
+    def _going_on(self, batch: Batch) -> Tensor:
+        """(B, T) the action at each step, one class more for none; -1 where clips are filled up."""
+        going_on = torch.where(batch.current == NOTHING, len(self.source.label_names), batch.current)
+        if batch.lengths is None:
+            return going_on
+        steps = torch.arange(going_on.shape[1], device=going_on.device)
+        return going_on.masked_fill(steps >= batch.lengths[:, None], NOTHING)
 
     # -- judging --------------------------------------------------------------------------------------------
 
@@ -164,6 +165,9 @@ class AnticipationStage(Stage):
         if not self.source.test_rows or not run.processes.first:
             return {}
         scores, samples = self._test(model, run)
+        write_rankings(
+            run.folder, self.source, lambda some: logits(model, some, run.device, self.recipe, self.orders)
+        )
         return judge(scores, samples, self.source, run.folder, run.skipped)
 
     def about(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ that it, and not the looks of one recording, tells what comes next.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from kinoscope import builtin
-from kinoscope.anticipation.class_names import sentence
 from kinoscope.anticipation.pose_stream import PoseStream
 from kinoscope.anticipation.settings import StreamsData
 from kinoscope.errors import KinoscopeError
@@ -38,10 +36,9 @@ ROUNDING_S = 1e-9  # a frame at the very end of a window is seen
 class Sample:
     """One window.
 
-    features: (n, D) float32, n <= T steps. current: (n,) the action that goes on at each step; upcoming:
-    (n, 1 + history) the action that starts next, tau_a after the step before or later (what that step should have
-    told), and those before it, the latest first; target: the action to come; before: (history,) those before it.
-    -1: none.
+    features: (n, D) float32, n <= T steps. current: (n,) the action that goes on at each step; upcoming: (n,) the one
+    that starts next, tau_a after the step before or later (what that step should have told); target: the action to
+    come. -1: none.
     last_s: time of the last observed frame (-1: none); start_s, end_s: of the action to come. from_start: the window
     begins with the stream.
     """
@@ -51,7 +48,6 @@ class Sample:
     current: np.ndarray
     upcoming: np.ndarray
     target: int
-    before: np.ndarray
     last_s: float
     start_s: float
     end_s: float
@@ -109,8 +105,8 @@ def step_starts(last: int, fps: float, frame_rate: float) -> np.ndarray:
 
 
 def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """(n, C) features, (n,) current and (n, 1 + history) upcoming and earlier actions of the window that ends with
-    frame `last`; whether it begins with the stream."""
+    """(n, C) features, (n,) current and (n,) upcoming actions of the window that ends with frame `last`; whether it
+    begins with the stream."""
     starts = step_starts(last, track.fps, data.frame_rate)
     begin = first_step(len(starts), data.num_frames)
     starts = starts[begin:]
@@ -125,17 +121,10 @@ def window(track: Track, last: int, data: StreamsData) -> tuple[np.ndarray, np.n
     )
     # A step is told from the steps before it, whose last frame is starts - 1.
     later = first >= starts[:, None] - 1 + data.tau_a * track.fps
-    row = (
-        np.where(later.any(1), later.argmax(1), len(label)) if len(label) else np.zeros(len(starts), np.int64)
-    )
-    upcoming = labels_at(label, row[:, None] - np.arange(data.history + 1))
+    upcoming = np.full(len(starts), NOTHING)
+    if len(label):
+        upcoming = np.where(later.any(1), label[later.argmax(1)], NOTHING)
     return means.astype(np.float32), current, upcoming, begin == 0
-
-
-def labels_at(label: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Labels of rows; NOTHING for rows that do not exist."""
-    inside = (row >= 0) & (row < len(label))
-    return np.where(inside, np.append(label, NOTHING)[np.where(inside, row, -1)], NOTHING)
 
 
 class WindowReader:
@@ -172,22 +161,17 @@ class WindowReader:
             current,
             upcoming,
             label,
-            self._unknown(),
             seen_s,
             start_s,
             stop_s,
             begins,
         )
 
-    def _unknown(self) -> np.ndarray:
-        return np.full(self.data.history, NOTHING)
-
     def blank(self, name: str, label: int, start_s: float, stop_s: float) -> Sample:
         """The window of an action before which nothing can be observed."""
         nothing = np.full(1, NOTHING)
         features = np.zeros((1, len(self.standardise.mean)), np.float32)
-        upcoming = np.full((1, self.data.history + 1), NOTHING)
-        return Sample(name, features, nothing, upcoming, label, self._unknown(), -1.0, start_s, stop_s)
+        return Sample(name, features, nothing, nothing, label, -1.0, start_s, stop_s)
 
 
 class StreamSource:
@@ -206,6 +190,7 @@ class StreamSource:
                     remedy=f"expected {list(getattr(train, name))}",
                 )
         self.skipped = {**train.without_motion(), **test.without_motion()}
+        self.links = [(k, int(p)) for k, p in enumerate(test.parents) if p >= 0]
         self.label_names, self.up_axis = tuple(train.label_names), test.up_axis
         self.test = [m for m in test if m.name not in self.skipped]
         plan = body_plan(train.joint_names)
@@ -224,7 +209,6 @@ class StreamSource:
             data, train.joint_names, Standardiser.fit([track.features for track in self.tracks])
         )
         self.input_dim = len(self.reader.standardise.mean)
-        self.mirror = Mirror(train.joint_names, self.label_names)
         self._donors: dict[tuple[int, bool], list[tuple[int, int]]] = {}
         for which, row in self.rows:
             key = int(self.tracks[which].segments[row, 2]), row == 0
@@ -257,29 +241,26 @@ class StreamSource:
         data = self.data
         which, row = self.rows[index]
         track = self.tracks[which]
+        # Every step is trained, so whole streams teach most; no action follows their end.
+        whole = generator.random() < data.whole
+        row = len(track.segments) - 1 if whole else row
         if generator.random() < data.mix:
             track = self._spliced(which, row, generator)
         track = faster(track, data.warp, generator)
         first, end, label = (int(x) for x in track.segments[row])
         start_s, end_s, lead = first / track.fps, end / track.fps, data.tau_a
-        mirrored = bool(data.mirror) and generator.random() < data.mirror
         spare = (first - (track.segments[row - 1, 0] if row else 0)) / track.fps - lead
         if spare > 0 and generator.random() < data.earlier:
             lead += spare * generator.random()
-        last = last_frame(start_s - lead, track.fps)
+        last = len(track.features) - 1 if whole else last_frame(start_s - lead, track.fps)
         if last < 0:
             return self.reader.blank(track.name, label, start_s, end_s)
         features, current, upcoming, begins = window(track, last, data)
-        if mirrored:
-            features, current = self.mirror(features, current)
-            upcoming, label = np.full_like(upcoming, NOTHING), NOTHING
         shown = self.reader.standardise(changed(features, data, generator))
         if data.noise:
             shown = shown + data.noise * generator.standard_normal(shown.shape[1], np.float32)
-        before = labels_at(track.segments[:, 2], row - 1 - np.arange(data.history))
-        before = np.full_like(before, NOTHING) if mirrored else before
-        seen_s = last / track.fps
-        return Sample(track.name, shown, current, upcoming, label, before, seen_s, start_s, end_s, begins)
+        seen_s, target = last / track.fps, NOTHING if whole else label
+        return Sample(track.name, shown, current, upcoming, target, seen_s, start_s, end_s, begins)
 
     def test_sample(self, index: int) -> Sample:
         """The window before test action `index`."""
@@ -307,40 +288,6 @@ class StreamSource:
             segments.append((done + first - begin, done + end - begin, label))
             done += end - begin
         return Track(own.name, own.fps, np.concatenate(parts), np.array(segments))
-
-
-class Mirror:
-    """Left becomes right, of joints and of actions that their names give a side; what an action without a counterpart
-    would be called is not known. Mirrored streams tell what an action looks like, not what follows it."""
-
-    def __init__(self, joint_names: Sequence[str], label_names: Sequence[str]) -> None:
-        self.joints = np.array(_other_sides(joint_names))
-        sides = _other_sides([sentence(name) for name in label_names])
-        self.labels = np.array(
-            [NOTHING if other == k else other for k, other in enumerate(sides)] + [NOTHING]
-        )
-
-    def __call__(self, features: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features (n, 6 V + 3), whose x axis is the shoulder line, and the actions (n,) that go on."""
-        count = len(self.joints)
-        order = np.concatenate([self.joints, self.joints + count, [2 * count]])
-        points = features.reshape(len(features), -1, 3)[:, order] * np.array([-1, 1, 1], np.float32)
-        return points.reshape(features.shape), self.labels[current]
-
-
-def _other_sides(names: Sequence[str]) -> list[int]:
-    """For each name the place of the same with left for right; its own place where there is none.
-
-    >>> _other_sides(["ankle_left", "ankle_right", "head", "LeftHand", "rightHand"])
-    [1, 0, 2, 4, 3]
-    """
-    plain = [name.lower() for name in names]
-    place = {name: k for k, name in enumerate(plain)}
-    swap = {"left": "right", "right": "left"}
-    return [
-        place.get(re.sub("left|right", lambda side: swap[side.group()], name), k)
-        for k, name in enumerate(plain)
-    ]
 
 
 def faster(track: Track, share: float, generator: np.random.Generator) -> Track:

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.report import clips
+from kinoscope.report import clips, ranking
 from kinoscope.report.page import PAGE
 
 __all__ = ["write"]
@@ -54,6 +54,8 @@ def write(run_folder: Path, target: Path | None = None) -> Path:
             ("Videos", _videos(run_folder, target, predictions, annotations)),
             ("Clips", clips.clips(_object(run_folder / "overlays.json"), predictions)),
             *(_clip_evaluation(evaluation) if "confusion" in evaluation else _evaluation(evaluation)),
+            ("Next action", ranking.figures(evaluation)),
+            ("Ranking over time", ranking.over_time(_object(run_folder / "rankings.json"))),
             ("Curves", _curves(_lines(run_folder / "metrics.jsonl"))),
             ("Timelines", timelines),
             ("Skipped videos", _skipped(evaluation.get("skipped") or [])),
