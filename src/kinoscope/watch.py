@@ -3,7 +3,8 @@
 Features (or poses) are computed as frames come; the last `lookback_s` of them are kept. Every `hop_s` the model looks
 at what is kept, and an event that ended at least `delay_s` ago is written, unless it is one that is written already
 (same label, overlapping by `SAME`). What is written is never taken back, and it does not depend on how fast the video
-came. So an event is known at most delay_s + hop_s of video after its end, plus the time that computing takes.
+came. So an event is known delay_s to delay_s + hop_s of video after its end, plus the time for computing; one that only
+a later look sees, at most twice that. Later ones are not told.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.from_video import VideoModel, encoder_of, reads, require_pose_joints, unlabelled
 from kinoscope.media.live import LiveDecoder
 from kinoscope.media.video import VideoReader
+from kinoscope.media.video_decoder import Decoder
 from kinoscope.timeline import Events, TimeAxis
 
 SAME = 0.3  # temporal IoU from which two events of one label are the same one
@@ -130,7 +132,8 @@ def watch(
         raise KinoscopeError("this model looks at whole clips", field="MODEL", remedy="kinoscope predict")
     steps: _Features | _Poses = _Poses(model) if kind == "skeletons" else _Features(model)
     begin, measured, decider = time.perf_counter(), Measured(), Decider(pace)
-    with VideoReader(LiveDecoder(source, idle_s), **steps.reader_options()) as video:
+    options = steps.reader_options()
+    with VideoReader(_opened(source, idle_s), **options) as video:
         axis = steps.axis(video.info.fps)
         hop, kept = _steps(pace.hop_s, axis), _steps(pace.lookback_s, axis)
         rows: deque[Any] = deque(maxlen=kept)
@@ -146,6 +149,16 @@ def watch(
         measured.video_s = video.covered_s[1]
     measured.seconds = time.perf_counter() - begin
     return measured
+
+
+def _opened(source: str, idle_s: float) -> Decoder:
+    """The source while it is made; a file that can be read only when it is finished (mp4), if it is."""
+    try:
+        return LiveDecoder(source, idle_s)
+    except KinoscopeError:
+        if not Path(source).is_file():
+            raise
+    return Decoder(source)
 
 
 def _steps(seconds: float, axis: TimeAxis) -> int:

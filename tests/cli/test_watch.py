@@ -161,6 +161,22 @@ def test_a_live_decoder_shows_what_a_file_shows(tmp_path: Path, name: str, codec
         assert [corpus.number_in(picture.image) for picture in video.grid(30)] == list(range(30))
 
 
+def test_a_finished_mp4_is_told_like_a_growing_file(
+    blinking: Path, model: VideoModel, tmp_path: Path
+) -> None:
+    """Its index lies at the end, so it cannot be read from the front."""
+    import av
+
+    path = tmp_path / "finished.mp4"
+    with av.open(str(blinking)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    assert told(str(path), model, 0.1)[0] == told(str(blinking), model)[0]
+
+
 def test_what_cannot_be_watched_is_said(
     tmp_path: Path, model: VideoModel, capsys: pytest.CaptureFixture[str]
 ) -> None:

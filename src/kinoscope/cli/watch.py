@@ -47,8 +47,10 @@ def run(options: argparse.Namespace) -> Any:
 
     pace = Pace(options.hop, options.delay, options.lookback)
     model = load(options.model, encoder_weights=options.encoder_weights)
+    within = pace.delay_s + pace.hop_s
     print(
-        f"an event is told at most {pace.delay_s + pace.hop_s:g} s of video after its end, plus computing",
+        f"an event is told within {within:g} s of video after its end, plus computing; one that only a later look "
+        f"sees, within {2 * within:g} s",
         file=sys.stderr,
     )
     told: list[dict[str, Any]] = []
@@ -56,9 +58,8 @@ def run(options: argparse.Namespace) -> Any:
     def write(event: dict[str, Any]) -> None:
         if options.json:  # then the result is the one object on standard output
             told.append(event)
-        print(
-            json.dumps(event, ensure_ascii=False), file=sys.stderr if options.json else sys.stdout, flush=True
-        )
+        else:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
 
     with silenced():
         measured = watch(

@@ -250,16 +250,15 @@ def in_own_process(path: Path, fps: float | None = None) -> Poses | KinoscopeErr
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """What compiled code prints to standard error goes nowhere; what Python prints there is shown."""
-    kept, shown, nowhere = os.dup(2), sys.stderr, os.open(os.devnull, os.O_WRONLY)
+    """What is printed to standard error goes nowhere: mediapipe's compiled part has a lot to say."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        if shown is sys.__stderr__:
-            sys.stderr = os.fdopen(os.dup(2), "w")
         os.dup2(nowhere, 2)
         yield
     finally:
+        sys.stderr.flush()
         os.dup2(kept, 2)
-        sys.stderr = shown
         os.close(kept)
         os.close(nowhere)
 
