@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from kinoscope import builtin
+from kinoscope import builtin, cli
 from kinoscope.errors import KinoscopeError
-from kinoscope.localization.evaluate import evaluate_events
+from kinoscope.localization.evaluate import evaluate_events, evaluate_files
 from kinoscope.localization.instants import as_instants
 from kinoscope.localization.items import lasting_classes
 from kinoscope.localization.losses import frame_loss
@@ -67,6 +67,12 @@ def test_the_benchmarks_files_are_read_and_written(tmp_path: Path) -> None:
     written = write_spotting(events, fps, {"v": 100})
     assert [row["frame"] for row in written[0]["events"]] == [25, 50]
     assert written[0]["num_frames"] == 100
+    (tmp_path / "found.json").write_text(json.dumps(written))
+    result = evaluate_files(tmp_path / "found.json", tmp_path / "val.json", "spotting_tight")
+    assert result["average_mAP"] == pytest.approx(1.0)
+    assert list(result["mAP"]) == ["0.5", "1", "1.5", "2", "2.5"]
+    arguments = ["evaluate", "--predictions", str(tmp_path / "found.json"), "--protocol", "spotting_loose"]
+    assert cli.main([*arguments, "--annotations", str(tmp_path / "val.json"), "--json"]) == 0
     (tmp_path / "val.json").write_text('[{"video": "v"}]')
     with pytest.raises(KinoscopeError, match="spotting"):
         read_spotting(tmp_path / "val.json")
@@ -90,7 +96,8 @@ def test_clips_are_set_end_to_end_with_their_key_events() -> None:
     assert file.key_event is not None
     joined = as_instants(file, "key_event")
     assert joined.segments is not None
-    assert len(joined.segments) == len(file)
+    assert len(joined.segments) == (file.key_event >= 0).sum() < len(file)
+    assert len(joined.extra["spans"]) == len(file)
     assert joined.offset[-1] == file.offset[-1]
     assert len(joined) < len(file) / 4
     for stream in (joined[0], joined[len(joined) - 1]):
@@ -142,6 +149,6 @@ def test_a_frame_head_learns_in_training_and_is_silent_after_it() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        first, last = first or float(loss), float(loss)
+        first, last = first or loss.item(), loss.item()
     assert last < 0.2 * first
     assert not model.eval()(x, mask).frames

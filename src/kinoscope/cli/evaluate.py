@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+PROTOCOLS = (
+    *("activitynet", "thumos14", "epic", "ego4d"),
+    *("instants", "spotting_tight", "spotting_loose"),
+)
 HELP = "the published protocol and table, for a model or for any project's predictions"
 
 
@@ -20,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions", type=Path, metavar="FILE", help="results of any project, instead of a model"
     )
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="ground truth for --predictions")
-    parser.add_argument("--protocol", choices=("activitynet", "thumos14", "epic", "ego4d"))
+    parser.add_argument("--protocol", choices=PROTOCOLS)
     parser.add_argument("--subset", help="part of the annotation file that counts (default: the protocol's)")
 
 

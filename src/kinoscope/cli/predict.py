@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="anticipation: only at these moments (default: every second)",
     )
-    parser.add_argument("--format", choices=("json", "csv", "activitynet", *TIMED), default="csv")
+    parser.add_argument("--format", choices=("json", "csv", "activitynet", "spotting", *TIMED), default="csv")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write there; a folder for vtt and elan of several videos"
     )

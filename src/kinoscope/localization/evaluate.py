@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.localization.spotting import TOLERANCES_S, evaluate_instants
+from kinoscope.localization.spotting import TOLERANCES_S, evaluate_instants, evaluate_spotting
 from kinoscope.media import labelled
 from kinoscope.metrics import detection
 from kinoscope.metrics.tiou import tiou_matrix
@@ -117,7 +117,12 @@ def error_breakdown(found: Events, truth: Events, tiou: float = 0.5) -> dict[str
 def evaluate_files(
     predictions: Path, annotations: Path, protocol: str, subset: str | None = None
 ) -> dict[str, Any]:
-    """The protocol on a results file and an annotation file in ActivityNet's syntax, ours or another project's."""
+    """The protocol on a results file and an annotation file, ours or another project's.
+
+    Both in ActivityNet's syntax or, for protocols of instants, in that of the spotting benchmarks.
+    """
+    if protocol in TOLERANCES_S:
+        return evaluate_spotting(predictions, annotations, protocol)
     truth = read_truth(annotations, subset or SUBSETS[protocol])
     found = read_results(predictions, truth.label_names)
     known = set(truth.source)

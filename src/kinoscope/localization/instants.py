@@ -41,7 +41,7 @@ def as_instants(file: SkeletonFile, instant: Instant) -> SkeletonFile:
 
 
 def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> SkeletonFile:
-    """Labelled clips as streams of up to `clips` clips of one subject, one instant a clip."""
+    """Labelled clips as streams of up to `clips` clips of one subject, one instant a clip that has one."""
     if file.label is None or (instant == "key_event" and file.key_event is None):
         raise KinoscopeError(
             "this file has no key events", field="data.instants", value=instant, remedy="use start or end"
@@ -60,7 +60,8 @@ def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> Skel
             first = np.concatenate([[0], np.cumsum(length[chunk])[:-1]])
             frame = first + np.clip(inside[chunk], 0, length[chunk] - 1)
             item = np.full(len(chunk), len(streams))
-            segments.append(np.stack([item, frame, frame + 1, file.label[chunk]], 1))
+            known = inside[chunk] >= 0  # of some classes no key event is defined: they are background
+            segments.append(np.stack([item, frame, frame + 1, file.label[chunk]], 1)[known])
             spans.append(np.stack([item, first, first + length[chunk], file.label[chunk]], 1))
             streams.append((int(subject), int(length[chunk].sum()), int(chunk[0])))
             order.extend(chunk.tolist())

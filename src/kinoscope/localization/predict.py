@@ -28,6 +28,7 @@ from kinoscope.localization.models import Localizer, localizer
 from kinoscope.localization.official import load_official as load_checkpoint
 from kinoscope.localization.settings import LocalizationSettings, StreamsData
 from kinoscope.localization.sources import open_source
+from kinoscope.localization.spotting import write_spotting
 from kinoscope.localization.streams import stream_item
 from kinoscope.media.features import store_at
 from kinoscope.media.pose_features import Standardiser, file_features
@@ -58,6 +59,9 @@ class LocalizationModel:
         self.label_names: tuple[str, ...] = tuple(about["label_names"])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self.device)
+        self.rates: dict[
+            str, tuple[float, int]
+        ] = {}  # frames a second and frames of every video that was seen
 
     def predict(self, path: str | Path, everything: bool = False) -> Events:
         """Events of one input file in seconds, best first within a video.
@@ -88,19 +92,24 @@ class LocalizationModel:
         return predict_items(
             self.network,
             self.config,
-            items,
+            self._noted(items),
             self.settings.decode,
             label_names,
             self.device,
             self.settings.train.precision,
         )
 
+    def _noted(self, items: Iterator[Item]) -> Iterator[Item]:
+        for item in items:
+            self.rates[item.video_id] = (item.fps, round(item.duration * item.fps))
+            yield item
+
     def _items(self, path: Path, skipped: dict[str, str]) -> Iterator[Item]:
         data = self.settings.data
         if not isinstance(data, StreamsData):
             if (store := store_at(path)) is not None:
                 self._same_kind({"encoders": [store.encoder]})
-            yield from file_items(path, data, self._fps())
+            yield from file_items(path, data, self._fps(), on_demand=True)
             return
         streams = SkeletonFile.load(path)
         if tuple(streams.joint_names) != tuple(self.about["joint_names"]):
@@ -182,7 +191,7 @@ class LocalizationModel:
         save_weights(folder, self.network.state_dict(), to_yaml(self.settings), self.about)
 
     def render(self, parts: Sequence[Events], kind: str) -> str:
-        """The answers as csv, json, the ActivityNet submission or WebVTT."""
+        """The answers as csv, json, WebVTT, the submission of ActivityNet or of the spotting benchmarks."""
         events = Events.concat(list(parts))
         if kind == "csv":
             return events.to_csv()
@@ -190,6 +199,10 @@ class LocalizationModel:
             return events.dumps() + "\n"
         if kind == "activitynet":
             return json.dumps(submission(events)) + "\n"
+        if kind == "spotting":
+            fps = {video: rate for video, (rate, _) in self.rates.items()}
+            frames = {video: count for video, (_, count) in self.rates.items()}
+            return json.dumps(write_spotting(events, fps, frames)) + "\n"
         if kind == "vtt":
             return webvtt(events)
         raise KinoscopeError("events are not written in that format", field="--format", value=kind)

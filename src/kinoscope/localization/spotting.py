@@ -83,11 +83,14 @@ def _best_f1(right_N: np.ndarray, score_N: np.ndarray, total: int) -> float:
 # -- the benchmarks' files ----------------------------------------------------------------------------------------
 
 
-def read_spotting(path: Path, classes: Path | None = None) -> tuple[Events, dict[str, float]]:
+def read_spotting(
+    path: Path, classes: Path | None = None, label_names: tuple[str, ...] | None = None
+) -> tuple[Events, dict[str, float]]:
     """Instants of a spotting benchmark's JSON, and frames a second of every video.
 
     The file lists [{"video", "fps", "num_frames", "events": [{"frame", "label"}, ...]}, ...]; predictions carry a
-    `score`. classes: a file with one label a line (default: `class.txt` beside it, else the sorted labels). Where
+    `score`. classes: a file with one label a line (default: `class.txt` beside it, else the sorted labels);
+    label_names: the labels by number in place of it, to which labels that are not among them are added. Where
     a benchmark gives no frame rate (-1), times are frames: the rate is 1.
     """
     from kinoscope.localization.evaluate import read_json
@@ -98,7 +101,9 @@ def read_spotting(path: Path, classes: Path | None = None) -> tuple[Events, dict
         rows = [(entry, event) for entry in table for event in entry["events"]]
         fps = {str(entry["video"]): float(max(entry.get("fps", -1), 0)) or 1.0 for entry in table}
         names = tuple(sorted({str(event["label"]) for _, event in rows}))
-        if listed.is_file():
+        if label_names is not None:
+            names = (*label_names, *(name for name in names if name not in label_names))
+        elif listed.is_file():
             names = tuple(listed.read_text(encoding="utf-8").split("\n"))
             names = tuple(name.strip() for name in names if name.strip())
         number = {name: k for k, name in enumerate(names)}
@@ -114,6 +119,15 @@ def read_spotting(path: Path, classes: Path | None = None) -> tuple[Events, dict
             remedy='expected [{"video", "fps", "events": [{"frame", "label"}]}]',
         ) from error
     return Events(np.array(video, object), time, time, label, score, names), fps
+
+
+def evaluate_spotting(predictions: Path, annotations: Path, protocol: str) -> dict[str, Any]:
+    """The protocol on two files of the benchmarks' syntax."""
+    truth, fps = read_spotting(annotations)
+    found, _ = read_spotting(predictions, label_names=truth.label_names)
+    result = {"protocol": protocol, **evaluate_instants(found, truth, TOLERANCES_S[protocol])}
+    result["videos_without_predictions"] = len(set(fps) - set(found.source))
+    return result
 
 
 def write_spotting(
