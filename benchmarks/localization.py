@@ -155,6 +155,42 @@ def inference_with_postprocessing(name: str) -> Work:
     return lambda: predict_items(model, config, [item], decode, names, torch.device("cpu"))
 
 
+def ten_hours() -> Work:
+    """From a feature file of EPIC's layout, 67,500 steps or ten hours, to its events; mind `peak_rss_mb`."""
+    import tempfile
+    import zipfile
+    from pathlib import Path
+
+    import numpy as np
+
+    from kinoscope.localization.features import file_items
+    from kinoscope.localization.inference import predict_items
+    from kinoscope.localization.settings import Decode, FeatureData
+
+    config = ModelConfig(**CONFIGS["epic_slowfast_verb"])
+    model = localizer(config).eval()
+    data = FeatureData(
+        reader="epic", feat_stride=16, num_frames=32, default_fps=30, input_dim=config.input_dim
+    )
+    decode = Decode(pre_nms_topk=5000, max_seg_num=2000, min_score=0.001, nms_sigma=0.4)
+    folder = tempfile.TemporaryDirectory()
+    file, hour = Path(folder.name) / "day.npz", np.random.RandomState(0).standard_normal((6750, 2304))
+    with zipfile.ZipFile(file, "w") as archive, archive.open("feats.npy", "w", force_zip64=True) as member:
+        layout = {"descr": "<f4", "fortran_order": False, "shape": (67500, 2304)}
+        np.lib.format.write_array_header_1_0(member, layout)
+        for _ in range(10):  # piece by piece: writing must not be what takes the memory
+            member.write(hour.astype(np.float32).tobytes())
+    del hour
+    names = [str(k) for k in range(config.num_classes)]
+
+    def work() -> object:
+        assert folder.name in str(file)  # keeps the folder
+        items = file_items(file, data, 30.0, on_demand=True)
+        return predict_items(model, config, items, decode, names, torch.device("cpu"))
+
+    return work
+
+
 def evaluation() -> Work:
     """mAP and Recall@kx of 210 videos with 200 detections each, in 20 classes."""
     import numpy as np
@@ -195,6 +231,7 @@ OPERATIONS = {
     "anet_tsp/inference_network": lambda: inference("anet_tsp"),
     "anet_tsp/train_step_batch16": lambda: train_step("anet_tsp", 16),
     "epic_slowfast_verb/inference_network": lambda: inference("epic_slowfast_verb"),
+    "epic_slowfast_verb/inference_10_hours": ten_hours,
     f"{SOE}/inference_network": lambda: inference(SOE),
     f"{SOE}/train_step_batch2": lambda: train_step(SOE, 2, recompute=True),
     "soft_nms/thumos_12000x20": lambda: soft_nms(12000, 20, 0.5, 200),

@@ -10,10 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from kinoscope import cli, load
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization import features
 from kinoscope.localization.features import FeatureSource
+from kinoscope.localization.items import piece
 from kinoscope.localization.settings import FeatureData, LocalizationSettings
 from kinoscope.media.store import StoreWriter
 from kinoscope.tasks import load_recipe
@@ -342,3 +345,21 @@ def test_two_processes_name_every_bad_video(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     listed = json.loads((tmp_path / "run" / "evaluation.json").read_text())["skipped"]
     assert [row["video"] for row in listed] == ["video_5", "video_6"]
+
+
+@pytest.mark.parametrize("packed", [np.savez, np.savez_compressed])
+def test_long_files_are_read_piece_by_piece(tmp_path, monkeypatch, packed):
+    monkeypatch.setattr(features, "LONG", 20)
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    file = tmp_path / "day.npz"
+    packed(file, feats=rows)
+    data = FeatureData(reader="epic", feat_stride=16, num_frames=32, default_fps=30, input_dim=4)
+    (whole,) = features.file_items(file, data, 30.0)
+    (item,) = features.file_items(file, data, 30.0, on_demand=True)
+    assert (item.read is not None) == (packed is np.savez)
+    for start, stop in ((0, 50), (7, 31), (40, 64)):
+        assert torch.equal(piece(item, start, stop), whole.feats[:, start:stop])
+    rows[33, 2] = np.nan
+    packed(file, feats=rows)
+    with pytest.raises(KinoscopeError, match="rows hold NaN"):
+        list(features.file_items(file, data, 30.0, on_demand=True))

@@ -14,7 +14,8 @@ every reader; a video without annotations is trained on as background; label ids
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from kinoscope.localization.settings import FeatureData, Model
 from kinoscope.localization.truncation import Draws, random_window
 from kinoscope.media.features import FeatureFolders, Features, is_hdf5, joined, names_in, read_array, store_at
 from kinoscope.timeline import Events
+
+LONG = 9216  # steps from which on a file to predict is read piece by piece
 
 
 class FeatureSource:
@@ -230,9 +233,12 @@ def opened(
 def steps(features: Features, grid: Grid, start: int, stop: int) -> Tensor:
     """Steps [start, stop) of a video, [C, T] float32; only these rows are read where the file has them as steps."""
     if not grid.resized:
-        return torch.from_numpy(np.ascontiguousarray(features.rows(start, stop).T))
-    whole = torch.from_numpy(np.ascontiguousarray(features.rows().T))
-    return resize(whole, grid.length)[:, start:stop].contiguous()
+        return _tensor(features.rows(start, stop)).T  # a view: nothing is held twice
+    return resize(_tensor(features.rows()).T, grid.length)[:, start:stop].contiguous()
+
+
+def _tensor(rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
 
 def _item(
@@ -259,11 +265,12 @@ def _item(
 # -- files that no annotation speaks of -----------------------------------------------------------------------
 
 
-def file_items(path: Path, data: FeatureData, fps: float) -> Iterator[Item]:
+def file_items(path: Path, data: FeatureData, fps: float, on_demand: bool = False) -> Iterator[Item]:
     """Items of one feature file (of an HDF5 file or a store: of everything in it), for prediction.
 
-    Duration: the end of the last feature. A model of several folders takes one file with all channels, or a file
-    of its first folder that has its companions in folders of the published names beside it.
+    on_demand: of files that allow it, long videos are read piece by piece (`Item.read`). Duration: the end of the last
+    feature. A model of several folders takes one file with all channels, or a file of its first folder that has its
+    companions in folders of the published names beside it.
     """
     store = store_at(path)
     for name in store.videos if store else names_in(path) if is_hdf5(path) else [path.name]:
@@ -278,7 +285,17 @@ def file_items(path: Path, data: FeatureData, fps: float) -> Iterator[Item]:
         grid = grid_of(data, len(features), duration, fps)
         video = (name if store or is_hdf5(path) else path.stem).removeprefix(data.file_prefix)
         nothing = np.empty((0, 2)), np.empty(0)
-        yield _item(video, steps(features, grid, 0, grid.length), grid, fps, duration, *nothing)
+        if on_demand and features.on_disk and not grid.resized and grid.length > LONG:
+            features.check()
+            feats = torch.empty(features.width, grid.length, device="meta")
+            read = partial(_read, features)
+            yield replace(_item(video, feats, grid, fps, duration, *nothing), read=read)
+        else:
+            yield _item(video, steps(features, grid, 0, grid.length), grid, fps, duration, *nothing)
+
+
+def _read(features: Features, start: int, stop: int) -> Tensor:
+    return torch.from_numpy(features.copied(start, stop)).T
 
 
 def _of_file(path: Path, data: FeatureData, name: str) -> Features:

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinoscope.localization.decode import Candidates, peaks, suppress_indexed, to_seconds
-from kinoscope.localization.items import Item
+from kinoscope.localization.decode import Candidates, suppress_indexed, to_seconds
+from kinoscope.localization.decode_arrays import instants
+from kinoscope.localization.items import Item, piece
 from kinoscope.localization.models import (
     WINDOW,
     Localizer,
@@ -30,12 +31,11 @@ from kinoscope.localization.models import (
 )
 from kinoscope.localization.postprocess import postprocessed
 from kinoscope.localization.settings import Decode
-from kinoscope.metrics.nms import peak_nms
 from kinoscope.timeline import Events
 
 BATCH = 8  # videos of one padded length that go through the network together
 DECODE = ("pre_nms_thresh", "pre_nms_topk", "duration_thresh", "score_temperature")
-AFTERWARDS = ("ext_score_file", "postprocess", "peak_gap_s")  # not of the suppression
+AFTERWARDS = ("ext_score_file", "postprocess", "peak_gap_s", "peak_pyramid")  # not of the suppression
 
 
 def pad(feats: Sequence[Tensor], length: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -67,14 +67,14 @@ def predict_items(
     for batch, length in _batches(items, config):
         answers = [Answer(item, config, decode) for item in batch]
         if window_overlap(config, length, window) is None:
-            x_BCT, mask_B1T = pad([item.feats for item in batch], length, device)
+            x_BCT, mask_B1T = pad([piece(item, 0, length) for item in batch], length, device)
             with _autocast(device, precision):
                 output = network(x_BCT, mask_B1T)
             for row, answer in enumerate(answers):
                 answer.add(_row(output, row))
         else:
             for answer in answers:
-                take = _taker(answer.item.feats, device)
+                take = _taker(answer.item, device)
                 with _autocast(device, precision):
                     for first, output in output_windows(network, config, take, length, window):
                         answer.add(_row(output, 0), first)
@@ -106,12 +106,12 @@ def _batches(items: Iterable[Item], config: ModelConfig) -> Iterator[tuple[list[
         yield batch, length
 
 
-def _taker(feats_CT: Tensor, device: torch.device) -> Any:
+def _taker(item: Item, device: torch.device) -> Any:
     """Pieces of a video as x_BTC and mask_BT; beyond its end there are zeros."""
 
     def take(first: int, last: int) -> tuple[Tensor, Tensor]:
-        piece_CT = feats_CT[:, first:last]
-        x_1TC = torch.zeros(1, last - first, feats_CT.shape[0], device=device)
+        piece_CT = piece(item, first, last)
+        x_1TC = torch.zeros(1, last - first, item.feats.shape[0], device=device)
         mask_1T = torch.zeros(1, last - first, dtype=torch.bool, device=device)
         x_1TC[0, : piece_CT.shape[1]] = piece_CT.T.to(device)
         mask_1T[0, : piece_CT.shape[1]] = True
@@ -136,12 +136,12 @@ class Answer:
         self.item, self.config, self.decode = item, config, decode
         first = {name: getattr(decode, name) for name in DECODE}
         self.candidates = Candidates([float(stride) for stride in config.strides], **first)
-        self.heat_TK: list[Tensor] = []  # of SnapFormer: the finest heat maps
+        self.heat: list[list[Tensor]] = []  # of SnapFormer: the heat maps of every piece, fine to coarse
 
     def add(self, output: LocalizerOutput, first: int = 0) -> None:
         """The levels (without the batch axis) of the piece that begins at step `first`; in order of time."""
         if self.config.model_name == "SnapFormer":
-            self.heat_TK.append(output.logits[0].cpu())
+            self.heat.append([level.cpu() for level in output.logits])
         else:
             self.candidates.add(output.logits, output.offsets, output.masks, output.distributions, first)
 
@@ -171,14 +171,8 @@ class Answer:
         return events if rules is None else postprocessed(events, rules)
 
     def _instants(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Peaks of the finest heat map of every class, as segments of no length; the best `max_seg_num`."""
-        heat_TK, stride = torch.cat(self.heat_TK), self.config.strides[0]
-        found = [
-            peaks(heat_T, self.item.feats.shape[1], stride, self.decode.min_score) for heat_T in heat_TK.T
-        ]
-        place = np.concatenate([p for p, _ in found])
-        score = np.concatenate([s for _, s in found])
-        label = np.repeat(np.arange(len(found)), [len(p) for p, _ in found])
+        """Peaks of the heat maps, as segments of no length in steps; the best `max_seg_num`."""
+        levels = [torch.cat(parts).float().numpy() for parts in zip(*self.heat, strict=True)]
         gap = self.decode.peak_gap_s * self.item.fps / self.item.feat_stride
-        best = peak_nms(place, score, label, gap)[: self.decode.max_seg_num]
-        return np.stack([place, place], 1)[best], score[best], label[best]
+        steps, settings = self.item.feats.shape[1], self.decode.model_dump()
+        return instants(levels, self.config.strides, steps, settings, gap)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Read = Callable[[int, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Item:
 
     feats: [C, T] float32; segments: [N, 2] float32 in steps; labels: [N] int64; fps and duration (s) of the
     video; feat_stride and feat_num_frames in frames, of these features; frames: [T] int64, the class that lasts at
-    every step, -1 where none does (of instants, whose segments do not tell).
+    every step, -1 where none does (of instants, whose segments do not tell); read: [C, stop - start] of the steps
+    [start, stop), for a video that is too long to hold, whose `feats` then are without values (device meta).
     """
 
     video_id: str
@@ -26,6 +30,7 @@ class Item:
     feat_stride: float
     feat_num_frames: float
     frames: Tensor | None = None
+    read: Read | None = None
 
 
 def lasting_classes(item: Item, length: int) -> Tensor:
@@ -38,6 +43,12 @@ def lasting_classes(item: Item, length: int) -> Tensor:
     for (first, last), label in zip(bounds.tolist(), item.labels.tolist(), strict=True):
         steps[first:last] = label
     return steps
+
+
+def piece(item: Item, start: int, stop: int) -> Tensor:
+    """Features [C, n] of the steps [start, stop), as far as the video has them."""
+    stop = min(stop, item.feats.shape[1])
+    return item.feats[:, start:stop] if item.read is None else item.read(start, stop)
 
 
 def no_segments() -> tuple[Tensor, Tensor]:

@@ -6,12 +6,14 @@ long video costs the window. Whatever is wrong with a file is said in one senten
 
 from __future__ import annotations
 
+import mmap
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from kinoscope.timeline import TimeAxis
 
 HDF5 = (".hdf5", ".h5")
 MEMBER = "feats"  # of an npz file
+BLOCK = 4096  # rows that are looked at together
 AGAIN = "copy or extract this file again"
 
 
@@ -45,7 +48,7 @@ class Features:
         taken = slice(start * self.every, (stop - 1) * self.every + 1, self.every)
         read = [np.asarray(part[taken], np.float32) for part in self.parts]
         for values, file in zip(read, self.files, strict=True):
-            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            bad = _bad_rows(values)
             if bad.size:
                 raise KinoscopeError(
                     f"{bad.size} of {len(values)} rows hold NaN or infinite values",
@@ -55,6 +58,31 @@ class Features:
                     remedy="extract the features of this video again",
                 )
         return read[0] if len(read) == 1 else np.concatenate(read, axis=1)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether rows are read when asked for."""
+        return all(isinstance(part, np.memmap) for part in self.parts)
+
+    def copied(self, start: int, stop: int) -> np.ndarray:
+        """`rows`, after which the process holds nothing else of the files: for pieces of what is too long to hold."""
+        rows = self.rows(start, stop).copy()
+        for part in self.parts:
+            mapped = getattr(part, "_mmap", None)
+            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+        return rows
+
+    def check(self) -> None:
+        """Reads everything once. Raises KinoscopeError where a value is not finite."""
+        for start in range(0, len(self), BLOCK):
+            self.copied(start, start + BLOCK)
+
+
+def _bad_rows(values: np.ndarray) -> np.ndarray:
+    """Rows with a value that is not finite."""
+    finite = [np.isfinite(values[k : k + BLOCK]).all(axis=1) for k in range(0, len(values), BLOCK)]
+    return np.flatnonzero(~np.concatenate(finite)) if finite else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -192,8 +220,28 @@ def _npz(path: Path) -> np.ndarray:
                 file=path,
                 value=archive.files,
             )
-        array: np.ndarray = archive[MEMBER if MEMBER in archive.files else archive.files[0]]
+        member = MEMBER if MEMBER in archive.files else archive.files[0]
+        mapped = _mapped(path, f"{member}.npy")
+        array: np.ndarray = archive[member] if mapped is None else mapped
         return array
+
+
+def _mapped(path: Path, member: str) -> np.ndarray | None:
+    """A member of an npz file that is stored as it is, memory-mapped; None for a compressed one."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        entry = archive.getinfo(member)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return None
+        file.seek(entry.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(entry.header_offset + 30 + name + extra)
+        if np.lib.format.read_magic(file) != (1, 0):
+            return None
+        shape, transposed, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.hasobject or 0 in shape:
+            return None
+        order: Literal["C", "F"] = "F" if transposed else "C"
+        return np.memmap(path, dtype, "r", file.tell(), shape, order)
 
 
 def _hdf5(path: Path, name: str | None) -> np.ndarray:

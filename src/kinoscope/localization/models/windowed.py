@@ -16,7 +16,7 @@ from torch import Tensor
 from kinoscope.localization.models.config import ModelConfig
 from kinoscope.localization.models.localizer import Localizer, LocalizerOutput
 
-WINDOW = 4608  # steps of output of one window: memory against the share of the overlap
+WINDOW = 2304  # steps of output of one window: memory against the share of the overlap
 Take = Callable[[int, int], tuple[Tensor, Tensor]]
 
 
