@@ -131,8 +131,13 @@ def draw_rotation(view: View, source: Uniforms) -> None:
     main = source.integer(3)
     x, y, z = [math.radians(source.uniform(0, 30 if axis == main else 1)) for axis in range(3)]
     cx, sx, cy, sy, cz, sz = math.cos(x), math.sin(x), math.cos(y), math.sin(y), math.cos(z), math.sin(z)
-    turn = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]]) @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-    turn = turn @ np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
+    turn = np.array(  # about z, after y, after x
+        [
+            [cz * cy, sz * cx + cz * sy * sx, sz * sx - cz * sy * cx],
+            [-sz * cy, cz * cx - sz * sy * sx, cz * sx + sz * sy * cx],
+            [sy, -cy * sx, cy * cx],
+        ]
+    )
     view.matrix = turn if view.matrix is None else turn @ view.matrix
 
 
@@ -253,12 +258,19 @@ def apply(x_NCTVM: Tensor, views: Sequence[View], layout: Layout = NTU_25) -> Te
         flat = x.reshape(N, C, T, V * M)
         x = flat.gather(2, rows).lerp(flat.gather(2, rows + 1), share).view(N, C, T, V, M)
     if any(view.start is not None for view in views):
-        frames = np.stack([_frames(view, T) for view in views])
-        rows = torch.from_numpy(frames).to(device)[:, None, :, None].expand(N, C, T, V * M)
-        x = x.reshape(N, C, T, V * M).gather(2, rows).view(N, C, T, V, M)
+        rows = torch.from_numpy(_frames(views, T)).to(device)[:, None] + T * torch.arange(N * C).view(
+            N, C, 1
+        ).to(device)
+        x = x.reshape(N * C * T, V * M).index_select(0, rows.flatten()).view(N, C, T, V, M)
     if any(view.matrix is not None for view in views):
         matrices = np.stack([np.eye(3) if view.matrix is None else view.matrix for view in views])
-        x = torch.bmm(torch.from_numpy(matrices).to(device, dtype), x.reshape(N, C, -1)).view(N, C, T, V, M)
+        m = torch.from_numpy(matrices).to(device, dtype)[..., None, None, None]
+        x0, x1, x2 = x.unbind(1)
+        turned = torch.empty_like(x)
+        for i in range(3):  # a product of tiny matrices is slower than its nine terms
+            torch.mul(x0, m[:, i, 0], out=turned[:, i])
+            turned[:, i].addcmul_(x1, m[:, i, 1]).addcmul_(x2, m[:, i, 2])
+        x = turned
     elif x is x_NCTVM:
         x = x.clone()
     if any(view.limbs is not None for view in views):
@@ -303,11 +315,10 @@ def _resized(x_NCTVM: Tensor, grown_NL: Tensor, layout: Layout) -> Tensor:
     return torch.einsum("nctvm,nvw->nctwm", x_NCTVM, change_NVV).contiguous()
 
 
-def _frames(view: View, length: int) -> np.ndarray:
-    """Source frame of every output frame under mirrored padding."""
-    if view.start is None:
-        return np.arange(length)
-    at = np.arange(length) + view.start - view.padding
+def _frames(views: Sequence[View], length: int) -> np.ndarray:
+    """(N, T) source frame of every output frame under mirrored padding."""
+    shifts = np.array([0 if view.start is None else view.start - view.padding for view in views])
+    at = np.arange(length) + shifts[:, None]
     at = np.where(at < 0, -at - 1, at)
     return np.where(at >= length, 2 * length - 1 - at, at)
 
