@@ -9,6 +9,7 @@ import torch
 
 from kinoscope import builtin, cli
 from kinoscope.errors import KinoscopeError
+from kinoscope.localization.decode_arrays import instants
 from kinoscope.localization.evaluate import evaluate_events, evaluate_files
 from kinoscope.localization.instants import as_instants
 from kinoscope.localization.items import lasting_classes
@@ -152,3 +153,17 @@ def test_a_frame_head_learns_in_training_and_is_silent_after_it() -> None:
         first, last = first or loss.item(), loss.item()
     assert last < 0.2 * first
     assert not model.eval()(x, mask).frames
+
+
+def test_coarse_heat_maps_tell_the_class_and_the_finest_the_moment() -> None:
+    fine, coarse = np.full((8, 2), -9.0, np.float32), np.full((4, 2), -9.0, np.float32)
+    fine[5] = [3.0, 2.0]  # something happens at step 5, as it seems of class 0
+    coarse[2:4] = [-2.0, 4.0]  # around it, class 1 is seen
+    settings = {"min_score": 0.01, "max_seg_num": 10, "peak_pyramid": False}
+    _, score, label = instants([fine, coarse], (1, 2), 8, settings, gap=0)
+    assert label.tolist() == [0, 1]
+    segments, score, label = instants([fine, coarse], (1, 2), 8, {**settings, "peak_pyramid": True}, gap=0)
+    assert label[0] == 1
+    assert segments[0].tolist() == [5.0, 5.0]
+    q = 1 / (1 + np.exp([2.0, -4.0]))
+    assert score[0] == pytest.approx(1 / (1 + np.exp(-3.0)) * q[1] ** 2 / q.sum(), rel=1e-3)

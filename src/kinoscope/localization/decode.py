@@ -208,15 +208,3 @@ def detections(
     if len(segments):
         segments = to_seconds(segments, **axis)
     return segments, scores, labels
-
-
-def peaks(logits_T: Tensor, valid: int, stride: float, min_score: float) -> tuple[np.ndarray, np.ndarray]:
-    """Instants of a heat map (specification 11.4): (N,) places in feature steps in time order, (N,) scores.
-
-    A peak is strictly higher than both neighbours (0 beyond the ends) and above `min_score`; only the first
-    `valid` steps count.
-    """
-    p = logits_T[:valid].float().sigmoid()
-    padded = torch.nn.functional.pad(p, (1, 1))
-    index = torch.nonzero((p > padded[:-2]) & (p > padded[2:]) & (p > min_score))[:, 0]
-    return (index.to(p.dtype) * stride).cpu().numpy(), p[index].cpu().numpy()

@@ -8,7 +8,7 @@ Shape suffixes: T steps, C channels, K classes, N detections, R bins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from kinoscope.metrics.nms import batched_nms_indexed, peak_nms
 
 
 class Decoded(NamedTuple):
-    """Best first: start_s, end_s (N,) seconds, label (N,), score (N,), uncertainty_s (N, 2) of TBTFormer or None."""
+    """Best first: start_s, end_s (N,) seconds, label (N,), score (N,), uncertainty_s (N, 2) or None."""
 
     start_s: np.ndarray
     end_s: np.ndarray
@@ -74,12 +74,9 @@ def decode_arrays(
     stride = axis["feat_stride"] if feat_stride is None else feat_stride
     covered = axis["feat_num_frames"] if feat_num_frames is None else feat_num_frames
     if about["model"] == "SnapFormer":
-        segments, score, label = _instants(
-            outputs["logits_0"][0, :steps],
-            about["strides"][0],
-            settings,
-            settings["peak_gap_s"] * fps / stride,
-        )
+        heat = [outputs[f"logits_{level}"][0] for level in range(len(about["strides"]))]
+        gap = settings["peak_gap_s"] * fps / stride
+        segments, score, label = instants(heat, about["strides"], steps, settings, gap)
         spread = None
     else:
         segments, score, label, spread = _segments(outputs, about["strides"], steps, settings)
@@ -148,21 +145,46 @@ def _spread(logits_N2R: np.ndarray, offset_N2: np.ndarray) -> np.ndarray:
     return deviation_N2 * offset_N2 / np.maximum(mean_N2, np.float32(1e-6))
 
 
-def _instants(
-    logits_TK: np.ndarray, stride: int, settings: Mapping[str, Any], gap: float
+def instants(
+    levels: Sequence[np.ndarray], strides: Sequence[int], steps: int, settings: Mapping[str, Any], gap: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks of the heat maps as segments of no length in steps, scores, labels; the best `max_seg_num`.
+    """Instants of heat maps as segments of no length in steps, scores, labels; best first, at most `max_seg_num`.
 
-    gap: steps within which a class keeps its best peak alone.
+    levels: logits (T_l, K), fine to coarse. A peak of a class's finest map is an instant; gap: steps within which a
+    class keeps its best one alone. With `peak_pyramid` the finest maps say when something happens (the best of all
+    classes), and the mean q of the coarser ones, which see more, what it is: the score is when * q * q / sum over
+    classes of q.
     """
-    p_TK = np.pad(_sigmoid(logits_TK), ((1, 1), (0, 0)))
-    middle = p_TK[1:-1]
-    peak = (middle > p_TK[:-2]) & (middle > p_TK[2:]) & (middle > settings["min_score"])
-    label, place = np.nonzero(peak.T)
-    score = middle[place, label]
-    place = (place * stride).astype(np.float32)
-    best = peak_nms(place, score, label, gap)[: settings["max_seg_num"]]
-    return np.stack([place, place], 1)[best], score[best], label[best]
+    p_TK = _sigmoid(levels[0][:steps])
+    if settings["peak_pyramid"] and len(levels) > 1:
+        coarse = [
+            _stretched(_sigmoid(level), stride, steps) for level, stride in zip(levels, strides, strict=True)
+        ]
+        q_TK = np.mean(coarse[1:], axis=0)
+        p_TK = p_TK.max(1, keepdims=True) * q_TK**2 / (q_TK.sum(1, keepdims=True) + np.float32(1e-6))
+    place, label = peaks(p_TK, settings["min_score"])
+    score, time = p_TK[place, label], (place * strides[0]).astype(np.float32)
+    best = peak_nms(time, score, label, gap)[: settings["max_seg_num"]]
+    return np.stack([time, time], 1)[best], score[best], label[best]
+
+
+def peaks(p_TK: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and classes that are strictly higher than both neighbours (0 beyond the ends) and than `min_score`.
+
+    By class, in order of time (specification 11.4).
+    """
+    around = np.pad(p_TK, ((1, 1), (0, 0)))
+    label, place = np.nonzero(((p_TK > around[:-2]) & (p_TK > around[2:]) & (p_TK > min_score)).T)
+    return place, label
+
+
+def _stretched(p_TK: np.ndarray, stride: int, steps: int) -> np.ndarray:
+    """(steps, K): a coarse map at every step, linear between its points."""
+    place = np.arange(steps, dtype=np.float32) / stride
+    before = np.minimum(place.astype(np.int64), len(p_TK) - 1)
+    behind = np.minimum(before + 1, len(p_TK) - 1)
+    share = (place - before)[:, None]
+    return p_TK[before] * (1 - share) + p_TK[behind] * share
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

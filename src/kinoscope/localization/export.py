@@ -1,7 +1,7 @@
 """Trained localizers as graphs for other runtimes: ONNX and torch.export, with a dynamic time axis.
 
 The graph is the network alone: features [1, C, T] and mask [1, 1, T] (True at real steps) in, `logits_l`, `offsets_l`
-and, of TBTFormer, `distributions_l` out, a level each, fine to coarse; of SnapFormer the finest heat map `logits_0`.
+(not of SnapFormer) and `distributions_l` (of TBTFormer and TriDet) out, a level each, fine to coarse.
 T is a multiple of the coarsest stride. `graph.json` says the rest, and `decode_arrays.py` turns outputs into events
 without torch.
 
@@ -41,15 +41,14 @@ class Graph(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         output = self.network(features, mask)
         if not output.offsets:
-            return (output.logits[0],)
+            return tuple(output.logits)
         return (*output.logits, *output.offsets, *output.distributions)
 
 
 def output_names(config: ModelConfig) -> list[str]:
     """Names of the graph's outputs, in order."""
-    if config.model_name == "SnapFormer":
-        return ["logits_0"]
-    parts = ["logits", "offsets"] + ["distributions"] * (config.model_name == "TBTFormer")
+    parts = ["logits"] + ["offsets"] * (config.model_name != "SnapFormer")
+    parts += ["distributions"] * (config.model_name in ("TBTFormer", "TriDet"))
     return [f"{part}_{level}" for part in parts for level in range(len(config.strides))]
 
 

@@ -189,11 +189,12 @@ class Decode(Settings):
     peak_gap_s: float = Field(
         0.0, ge=0
     )  # snapformer: instants of a class nearer than this to a better one go
+    peak_pyramid: bool = False  # snapformer: the coarser heat maps tell which class an instant is of
     postprocess: Postprocess | None = None  # rules on the events of a video; null: none
 
     def published(self) -> dict[str, Any]:
         """The `test_cfg` section under its official names."""
-        return self.model_dump(exclude={"postprocess", "peak_gap_s"})
+        return self.model_dump(exclude={"postprocess", "peak_gap_s", "peak_pyramid"})
 
 
 class LocalizationSettings(Settings):

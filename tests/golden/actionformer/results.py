@@ -6,15 +6,18 @@ import numpy as np
 
 from golden.actionformer.inference import _meta
 from golden.kit import Case, Outputs
-from kinoscope.localization.decode import detections, peaks
+from kinoscope.localization.decode import detections
+from kinoscope.localization.decode_arrays import peaks
 from kinoscope.localization.models import LocalizerOutput, ModelConfig
 
 
 def complete_inference(case: Case, config: ModelConfig, output: LocalizerOutput, valid: int) -> Outputs:
     test_cfg = dict(case.hyperparameters["merged"]["test_cfg"])
     if config.model_name == "SnapFormer":
-        time, score = peaks(output.logits[0][0, :, 0], valid, config.strides[0], test_cfg["min_score"])
-        segments, label = np.stack([time, time], 1), np.zeros(len(time), np.int64)
+        p_TK = output.logits[0][0, :valid].sigmoid().numpy()
+        place, label = peaks(p_TK, test_cfg["min_score"])
+        time = (place * config.strides[0]).astype(np.float32)
+        segments, score = np.stack([time, time], 1), p_TK[place, label]
         return {"result/segments": segments, "result/scores": score, "result/labels": label}
     if test_cfg.get("class_sigma"):
         test_cfg["class_sigma"] = {int(k): v for k, v in test_cfg["class_sigma"].items()}
