@@ -72,10 +72,11 @@ def prototype_attention(case: Case) -> Outputs:
 
 
 def model_forward(case: Case) -> Outputs:
-    model = model_of(case).eval()
+    model = model_of(case, {"target_shape"}).eval()
+    shape = tuple(case.hyperparameters.get("target_shape") or ())
     tokens = any(name.startswith("backbone") for name in case.expected)
     with torch.inference_mode():
-        return arrays(model(tensors(case.inputs)["video"], with_tokens=tokens))
+        return arrays(model(tensors(case.inputs)["video"], with_tokens=tokens, target_shape=shape))
 
 
 def _losses(outputs, inputs, visual, weights):  # type: ignore[no-untyped-def]

@@ -13,7 +13,16 @@ from golden.kit import Case
 from kinoscope.anticipation.models import Anticipator, AnticipatorConfig, DecoderConfig
 from kinoscope.anticipation.official import from_official, load_exactly, official_names
 
-DECODER = {"inter_dim", "n_head", "n_layer"}
+DECODER = {
+    "inter_dim",
+    "n_head",
+    "n_layer",
+    "output_len",
+    "output_len_eval",
+    "avg_last_n",
+    "return_past_too",
+    "drop_last_n",
+}
 MODEL = {
     "dropout",
     "prot_attn",

@@ -35,8 +35,8 @@ IDENTITY = "identity"
 class AnticipatorConfig:
     """What an `Anticipator` is built from; names as published.
 
-    num_classes: classes of each head, `action` last (the prototypes are of the last). backbone: a timm ViT, or
-    `identity` for features of width backbone_dim. fan_in_initialisation: linear maps start with deviation
+    num_classes: classes of each head; the prototypes are those of `action`, without it of the last. backbone: a timm
+    ViT, or `identity` for features of width backbone_dim. fan_in_initialisation: linear maps start with deviation
     1/sqrt(inputs); the official constants (0.01, 0.02) are made for widths of 768 and 2048 and leave narrow networks
     almost without signal. reference_quirks: official numerics.
     """
@@ -66,8 +66,8 @@ class AnticipatorConfig:
 
     @property
     def prototypes(self) -> int:
-        """How many prototypes there are: the classes of the last head."""
-        return list(self.num_classes.values())[-1]
+        """How many prototypes there are: the classes of the head `action`, or of the last one."""
+        return self.num_classes.get("action", list(self.num_classes.values())[-1])
 
 
 def resize_prototypes(prototypes_AC: Tensor, width: int) -> Tensor:
