@@ -113,7 +113,23 @@ def train_step(name: str, batch: int, recompute: bool = False) -> Work:
     return TrainStep(localizer(config), config, batch, recompute)
 
 
-def soft_nms(count: int, classes: int, sigma: float, keep: int) -> Work:
+SECOND = {  # the fork's second transformer with all that it brings, at the width and windows of the first
+    "backbone_type": "convTransformerv2",
+    "use_rope": True,
+    "use_flash_attn": True,
+    "use_swiglu": True,
+    "use_rms_norm": True,
+}
+
+
+def transformer_step(second: bool, window: int) -> Work:
+    """A training step of two sequences of 576 steps at THUMOS's width, by either generation of the backbone."""
+    size = {"max_seq_len": 576, "n_mha_win_size": (window, 19, 19, 19, 19, -1)}
+    config = ModelConfig(**CONFIGS["thumos_i3d"] | size | (SECOND if second else {}))
+    return TrainStep(localizer(config), config, 2, recompute=False)
+
+
+def soft_nms(count: int, classes: int, sigma: float, keep: int, diou: bool = False) -> Work:
     """Suppression of `count` random candidates, class by class."""
     import numpy as np
 
@@ -124,7 +140,20 @@ def soft_nms(count: int, classes: int, sigma: float, keep: int) -> Work:
     segments = np.stack([start, start + random.uniform(1, 60, count)], 1).astype(np.float32)
     scores = random.uniform(0.001, 1, count).astype(np.float32)
     labels = random.randint(0, classes, count)
-    return lambda: batched_nms(segments, scores, labels, min_score=0.001, max_seg_num=keep, sigma=sigma)
+    options = {"min_score": 0.001, "max_seg_num": keep, "sigma": sigma, "use_diou_nms": diou}
+    return lambda: batched_nms(segments, scores, labels, **options)
+
+
+def peak_detection(pyramid: bool) -> Work:
+    """Instants of 20 heat maps of 2304 steps with NMS of peaks; with those of the five coarser levels on request."""
+    import numpy as np
+
+    from kinoscope.localization.decode_arrays import instants
+
+    random, strides = np.random.RandomState(0), [2**level for level in range(6)]
+    levels = [random.normal(-3, 2, (2304 // stride, 20)).astype(np.float32) for stride in strides]
+    settings = {"min_score": 0.001, "max_seg_num": 200, "peak_pyramid": pyramid}
+    return lambda: instants(levels, strides, 2304, settings, 6.0)
 
 
 def score_fusion() -> Work:
@@ -236,6 +265,14 @@ OPERATIONS = {
     f"{SOE}/train_step_batch2": lambda: train_step(SOE, 2, recompute=True),
     "soft_nms/thumos_12000x20": lambda: soft_nms(12000, 20, 0.5, 200),
     "soft_nms/epic_30000x97": lambda: soft_nms(30000, 97, 0.4, 2000),
+    "diou_nms/thumos_12000x20": lambda: soft_nms(12000, 20, 0.5, 200, diou=True),
+    "diou_nms/epic_30000x97": lambda: soft_nms(30000, 97, 0.4, 2000, diou=True),
+    "snapformer/peak_detection_2304x20": lambda: peak_detection(pyramid=False),
+    "snapformer/peak_detection_with_pyramid": lambda: peak_detection(pyramid=True),
+    "transformer/first_step_local": lambda: transformer_step(False, 19),
+    "transformer/second_step_local": lambda: transformer_step(True, 19),
+    "transformer/first_step_global_stem": lambda: transformer_step(False, -1),
+    "transformer/second_step_global_stem": lambda: transformer_step(True, -1),
     "evaluate_map_recall/210x200": evaluation,
     "score_fusion/210x200": score_fusion,
     "machine/convolution_512x512x3x2304": plain_convolution,

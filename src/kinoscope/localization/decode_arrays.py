@@ -157,14 +157,14 @@ def instants(
     """
     p_TK = _sigmoid(levels[0][:steps])
     if settings["peak_pyramid"] and len(levels) > 1:
-        coarse = [
-            _stretched(_sigmoid(level), stride, steps) for level, stride in zip(levels, strides, strict=True)
-        ]
-        q_TK = np.mean(coarse[1:], axis=0)
+        q_TK = np.zeros_like(p_TK)
+        for level, stride in zip(levels[1:], strides[1:], strict=True):
+            q_TK += _stretched(_sigmoid(level), stride, steps)
+        q_TK /= len(levels) - 1
         p_TK = p_TK.max(1, keepdims=True) * q_TK**2 / (q_TK.sum(1, keepdims=True) + np.float32(1e-6))
     place, label = peaks(p_TK, settings["min_score"])
     score, time = p_TK[place, label], (place * strides[0]).astype(np.float32)
-    best = peak_nms(time, score, label, gap)[: settings["max_seg_num"]]
+    best = peak_nms(time, score, label, gap, settings["max_seg_num"])
     return np.stack([time, time], 1)[best], score[best], label[best]
 
 

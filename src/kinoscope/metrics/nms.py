@@ -27,24 +27,31 @@ METHODS: dict[int, Method] = {0: "cut", 1: "linear", 2: "gaussian"}  # the offic
 EPSILON = np.float32(1e-6)  # added to every length
 
 
-def peak_nms(place: np.ndarray, scores: np.ndarray, labels: np.ndarray, gap: float) -> np.ndarray:
-    """Indices of the kept instants by falling score; one nearer than `gap` to a better one of its class is dropped.
+def peak_nms(
+    place: np.ndarray, scores: np.ndarray, labels: np.ndarray, gap: float, limit: int | None = None
+) -> np.ndarray:
+    """Indices of the kept instants by falling score, at most `limit`.
+
+    One nearer than `gap` to a better one of its class is dropped.
 
     >>> peak_nms(np.array([3.0, 5.0, 9.0]), np.array([0.9, 0.8, 0.5]), np.zeros(3, int), gap=4).tolist()
     [0, 2]
     """
     order = np.argsort(-scores, kind="stable")
     if gap <= 0:
-        return order
+        return order[:limit]
     kept: list[int] = []
     taken: dict[int, list[float]] = {}
-    for index, label, t in zip(order.tolist(), labels[order].tolist(), place[order].tolist(), strict=True):
+    for index in order:
+        label, t = int(labels[index]), float(place[index])
         mine = taken.setdefault(label, [])
         at = bisect.bisect_left(mine, t)
         if (at and t - mine[at - 1] < gap) or (at < len(mine) and mine[at] - t < gap):
             continue
         mine.insert(at, t)
-        kept.append(index)
+        kept.append(int(index))
+        if len(kept) == limit:
+            break
     return np.array(kept, np.int64)
 
 
@@ -220,6 +227,9 @@ def _soft_rounds(table: _Padded, sigma_K: np.ndarray, min_score: float, out: _Em
 def _distance_rounds(table: _Padded, sigma_K: np.ndarray, min_score: float, out: _Emitted) -> None:
     """Distance-IoU soft-NMS: survivors are taken in their first order, not re-sorted (the fork)."""
     initial, taken = table.score.copy(), np.zeros(len(table.score), np.int64)
+    cut, width = -np.inf, initial.shape[1]
+    behind = table.score[:, 1:]  # the first of a class is taken whatever its score
+    behind[~(behind > np.float32(min_score))] = -np.inf
     for column in range(initial.shape[1]):
         live = (initial[:, column] >= out.cut) & (initial[:, column] > -np.inf) & (taken < out.limit)
         if not live.any():
@@ -229,19 +239,20 @@ def _distance_rounds(table: _Padded, sigma_K: np.ndarray, min_score: float, out:
             continue
         taken[rows] += 1
         out.add(table.index[rows, column], table.score[rows, column])
-        width = int((initial[rows] >= max(out.cut, -1e30)).any(0).sum())
+        if out.cut > cut:
+            cut = out.cut
+            width = int(np.count_nonzero((initial >= cut).any(0)))
+        here = slice(None) if len(rows) == len(initial) else rows
         rest = slice(column + 1, width)
-        near = diou(
-            table.start[rows, rest],
-            table.end[rows, rest],
-            table.start[rows, column, None],
-            table.end[rows, column, None],
-        )
-        weight = np.exp(-np.square(np.maximum(near, 0)) / sigma_K[rows, None].astype(np.float32))
+        start, end = table.start[here, rest], table.end[here, rest]
+        first, last = table.start[rows, column], table.end[rows, column]
+        row, other = np.nonzero((start < last[:, None]) & (end > first[:, None]))  # others keep their scores
+        near = diou(start[row, other], end[row, other], first[row], last[row])
+        weight = np.exp(-np.square(np.maximum(near, 0)) / sigma_K[rows[row]].astype(np.float32))
         with np.errstate(invalid="ignore"):
-            score = table.score[rows, rest] * weight
+            score = table.score[rows[row], column + 1 + other] * weight
         score[~(score > np.float32(min_score))] = -np.inf
-        table.score[rows, rest] = score
+        table.score[rows[row], column + 1 + other] = score
 
 
 def batched_nms(segments: np.ndarray, scores: np.ndarray, labels: np.ndarray, **settings: Any) -> Detections:
