@@ -7,7 +7,7 @@ import pytest
 
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recognition.data import Clips, open_source
-from kinoscope.recognition.figures import FIGURE, scenes
+from kinoscope.recognition.figures import FIGURE, close_ups, scenes
 from kinoscope.recognition.settings import MotionsData, RecognitionSettings
 
 
@@ -45,3 +45,13 @@ def test_people_of_the_test_are_not_trained_on() -> None:
     assert clip.frames.shape == (4, 3, 64, 64)
     assert clip.boxes is not None
     assert clip.boxes.shape == (4, 4)
+
+
+def test_close_ups_hold_the_figure(file: SkeletonFile) -> None:
+    images, boxes = scenes(file)[0].render([0, 4], 64, 26)
+    cut, inside = close_ups(images, boxes, 40)
+    assert all(image.size == (40, 40) for image in cut)
+    for image, (top, left, bottom, right) in zip(cut, inside, strict=True):
+        rows, columns = np.nonzero((np.asarray(image) == FIGURE).all(-1))
+        assert top - 1 <= rows.min() <= rows.max() <= bottom + 1
+        assert left - 1 <= columns.min() <= columns.max() <= right + 1

@@ -22,7 +22,7 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.media.skeleton import SkeletonFile
 from kinoscope.recognition import sampling
 from kinoscope.recognition.augment import draws_from, to_clip, train_clip, val_clip, whole_clip
-from kinoscope.recognition.figures import Scene, scenes
+from kinoscope.recognition.figures import Scene, close_ups, scenes
 from kinoscope.recognition.settings import FramesData, MotionsData, RecognitionSettings, VideosData
 from kinoscope.recognition.splits import LAYOUTS, class_names, read_split
 
@@ -113,10 +113,15 @@ def count_frames(entry: Entry) -> int:
 
 
 class Clips:
-    """Samples of the engine: `draw` for training, `exact` for validation. whole: nothing of a frame is cut away."""
+    """Samples of the engine: `draw` for training, `exact` for validation.
 
-    def __init__(self, entries: list[Entry], segments: int, size: int, whole: bool = False) -> None:
-        self.entries, self.segments, self.size, self.whole = entries, segments, size, whole
+    whole: nothing of a frame is cut away. close: drawn figures fill frames of this side, in pixels.
+    """
+
+    def __init__(
+        self, entries: list[Entry], segments: int, size: int, whole: bool = False, close: int | None = None
+    ) -> None:
+        self.entries, self.segments, self.size, self.whole, self.close = entries, segments, size, whole, close
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -147,6 +152,8 @@ class Clips:
         assert entry.scene is not None
         frames = [int(i) - 1 for i in chosen]
         images, boxes = entry.scene.render(frames, self.size, entry.figure_height, generator)
+        if self.close is not None:
+            images, boxes = close_ups(images, boxes, self.close, generator)
         return Clip(to_clip(images), entry.labels, entry.path.name, boxes)
 
 

@@ -57,6 +57,25 @@ class Scene:
         return np.stack([right, -joints_TV3[..., self.up]], -1)
 
 
+def close_ups(
+    images: list[Image.Image],
+    boxes_T4: np.ndarray,
+    side: int,
+    generator: np.random.Generator | None = None,
+) -> tuple[list[Image.Image], np.ndarray]:
+    """Cut-outs of side x side pixels with the figure inside, and its boxes there; in the middle without a generator."""
+    edge = np.array(images[0].size[::-1]) - side
+    middle_T2 = (boxes_T4[:, :2] + boxes_T4[:, 2:]) / 2
+    if generator is not None:
+        middle_T2 = middle_T2 + generator.uniform(-side / 4, side / 4, 2)
+    corners_T2 = np.clip((middle_T2 - side / 2).round().astype(int), 0, edge)
+    cut = [
+        image.crop((x, y, x + side, y + side))
+        for image, (y, x) in zip(images, corners_T2.tolist(), strict=True)
+    ]
+    return cut, boxes_T4 - np.tile(corners_T2, 2)
+
+
 def clutter(size: int, draws: np.random.Generator) -> Image.Image:
     """A still background: coarse noise, boxes and lines in subdued colours."""
     coarse = draws.integers(0, 110, (size // 8, size // 8, 3), dtype=np.uint8)

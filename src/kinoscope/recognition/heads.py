@@ -49,7 +49,7 @@ class HeadsStage(SingleStage):
         super().prepare(run)
         self.run, self.seen = run, Seen()
         torch.manual_seed(self.settings.seed)
-        model = cast(AdaFocusV2, super().build_model())
+        model = cast(AdaFocusV2, self.network())
         if self.recipe.train.heads.fine_tune:
             model.load_state_dict(load_weights(find_weights(self.folder, "single")).state)
         features, labels = self._look(model.to(run.device).eval())

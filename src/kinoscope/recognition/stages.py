@@ -38,6 +38,7 @@ from kinoscope.recognition.ppo import Memory, policy_optimizer, ppo_update, rewa
 from kinoscope.recognition.schedule import epoch_rate
 from kinoscope.recognition.settings import (
     AdaFocusModel,
+    MotionsData,
     RecognitionSettings,
     StageSettings,
     UniModel,
@@ -185,7 +186,16 @@ class RecognitionStage(Stage):
 
 
 class AdaFocusStage(RecognitionStage):
-    """Preparation, stage 1 and stage 3."""
+    """Preparation, stage 1 and stage 3.
+
+    Small networks without image weights are prepared on close-ups of drawn figures, as the published ones come from
+    pictures of one thing each.
+    """
+
+    def prepare(self, run: Run) -> None:
+        super().prepare(run)
+        if self.number == 0 and isinstance(self.recipe.data, MotionsData):
+            self.training.close = self.testing.close = self.recipe.model.patch_size
 
     def build_model(self) -> nn.Module:
         model = cast(AdaFocus, build(self.recipe, len(self.source.classes)))
@@ -332,6 +342,10 @@ class SingleStage(RecognitionStage):
     """AdaFocus V2 and Uni-AdaFocus: two passes a batch, with learned and with random windows."""
 
     def build_model(self) -> nn.Module:
+        return self.network()
+
+    def network(self) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
+        """The recipe's network with its image weights."""
         model = build(self.recipe, len(self.source.classes))
         load_pretrained(model, self.recipe)
         return model

@@ -6,6 +6,7 @@ training and a timeline per video whose predictions a slider thins out by score.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Iterable
@@ -54,6 +55,7 @@ def write(run_folder: Path, target: Path | None = None) -> Path:
             ("Videos", _videos(run_folder, target, predictions, annotations)),
             ("Clips", clips.clips(_object(run_folder / "overlays.json"), predictions)),
             *(_clip_evaluation(evaluation) if "confusion" in evaluation else _evaluation(evaluation)),
+            ("Where it looks", _picture(run_folder / "where_it_looks.png")),
             ("Next action", ranking.figures(evaluation)),
             ("Ranking over time", ranking.over_time(_object(run_folder / "rankings.json"))),
             ("Curves", _curves(_lines(run_folder / "metrics.jsonl"))),
@@ -105,6 +107,14 @@ def _videos(folder: Path, page: Path, predictions: dict[str, Any], annotations: 
         for video, entry in annotations.get("videos", {}).items()
     }
     return players(page, files, found, truth, _object(folder / "overlays.json"))
+
+
+def _picture(file: Path) -> str:
+    """A picture of the run inside the page."""
+    if not file.is_file():
+        return ""
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f'<img alt="{file.stem}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
 def _text(path: Path) -> str:
