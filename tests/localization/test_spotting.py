@@ -5,16 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from kinoscope import builtin, cli
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.decode_arrays import instants
 from kinoscope.localization.evaluate import evaluate_events, evaluate_files
 from kinoscope.localization.instants import as_instants
-from kinoscope.localization.items import lasting_classes
-from kinoscope.localization.losses import frame_loss
-from kinoscope.localization.models import ModelConfig, localizer
 from kinoscope.localization.spotting import evaluate_instants, read_spotting, starts, write_spotting
 from kinoscope.localization.streams import StreamSource
 from kinoscope.localization.thresholds import fit_thresholds
@@ -98,7 +94,6 @@ def test_clips_are_set_end_to_end_with_their_key_events() -> None:
     joined = as_instants(file, "key_event")
     assert joined.segments is not None
     assert len(joined.segments) == (file.key_event >= 0).sum() < len(file)
-    assert len(joined.extra["spans"]) == len(file)
     assert joined.offset[-1] == file.offset[-1]
     assert len(joined) < len(file) / 4
     for stream in (joined[0], joined[len(joined) - 1]):
@@ -107,52 +102,12 @@ def test_clips_are_set_end_to_end_with_their_key_events() -> None:
         assert frames[-1] < len(stream.joints)
 
 
-@pytest.mark.parametrize("instant", ["start", "key_event"])
-def test_instants_keep_the_classes_that_last(instant: str) -> None:
-    """Training samples of instants tell, frame by frame, the action around them; warping moves both alike."""
-    file = {"start": "builtin:precog16", "key_event": "builtin:hdm05_11"}[instant]
-    data = [f"data.train={file}", f"data.instants={instant}", "data.warp=0.3", "data.instant_width_s=0.6"]
+def test_instants_are_taught_as_wide_as_asked_for() -> None:
+    data = ["data.instants=start", "data.warp=0.3", "data.instant_width_s=0.6"]
     settings = load_recipe("localization/snapformer_streams", data)
-    source = StreamSource(settings.data, settings.model)
-    for index in range(4):
-        item = source.training_item(index, np.random.default_rng(index))
-        lasting = lasting_classes(item, item.feats.shape[1])
-        widths = item.segments[:, 1] - item.segments[:, 0]
-        assert widths.tolist() == pytest.approx([0.6 * item.fps] * len(widths), abs=1e-3)
-        for centre, label in zip(item.segments.mean(1).tolist(), item.labels.tolist(), strict=True):
-            assert label in lasting[max(round(centre) - 2, 0) : round(centre) + 3]
-
-
-def test_a_frame_head_learns_in_training_and_is_silent_after_it() -> None:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        model_name="SnapFormer",
-        frame_head=True,
-        heatmap_classes=True,
-        num_classes=3,
-        input_dim=4,
-        max_seq_len=16,
-        backbone_arch=(1, 0, 1),
-        regression_range=((0, 4), (4, 10000)),
-        n_head=1,
-        embd_dim=8,
-        fpn_dim=8,
-        head_dim=8,
-    )
-    model, x = localizer(config), torch.randn(1, 4, 16)
-    mask = torch.ones(1, 1, 16, dtype=torch.bool)
-    lasting = torch.tensor([[-1] * 8 + [2] * 8])
-    optimizer = torch.optim.Adam(model.parameters(), 0.02)
-    first = last = 0.0
-    for _ in range(60):
-        output = model(x, mask)
-        loss = frame_loss(output.frames[0], output.masks[0], lasting)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        first, last = first or loss.item(), loss.item()
-    assert last < 0.2 * first
-    assert not model.eval()(x, mask).frames
+    item = StreamSource(settings.data, settings.model).training_item(0, np.random.default_rng(0))
+    widths = item.segments[:, 1] - item.segments[:, 0]
+    assert widths.tolist() == pytest.approx([0.6 * item.fps] * len(widths), abs=1e-3)
 
 
 def test_coarse_heat_maps_tell_the_class_and_the_finest_the_moment() -> None:

@@ -21,8 +21,6 @@ CLIPS = 8  # clips of a subject that make a stream
 def as_instants(file: SkeletonFile, instant: Instant) -> SkeletonFile:
     """The same motion with segments [frame, frame + 1) at the instants; `end` is the frame behind the last.
 
-    `extra["spans"]` keeps the whole segments, row by row.
-
     Raises KinoscopeError where the file does not hold what was asked for.
     """
     if file.label is not None:
@@ -37,7 +35,7 @@ def as_instants(file: SkeletonFile, instant: Instant) -> SkeletonFile:
     rows, length = file.segments, np.diff(file.offset)
     frame = rows[:, 1] if instant == "start" else np.minimum(rows[:, 2], length[rows[:, 0]] - 1)
     instants = np.stack([rows[:, 0], frame, frame + 1, rows[:, 3]], 1)
-    return replace(file, segments=instants, key_event=None, extra={**file.extra, "spans": rows})
+    return replace(file, segments=instants, key_event=None)
 
 
 def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> SkeletonFile:
@@ -52,7 +50,6 @@ def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> Skel
     order: list[int] = []
     streams: list[tuple[int, int, int]] = []  # subject, frames, first clip
     segments: list[np.ndarray] = []
-    spans: list[np.ndarray] = []
     for subject in np.unique(file.subject):
         own = np.flatnonzero(file.subject == subject)
         own = own[np.argsort(np.arange(len(own)) % max(-(-len(own) // clips), 1), kind="stable")]
@@ -62,7 +59,6 @@ def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> Skel
             item = np.full(len(chunk), len(streams))
             known = inside[chunk] >= 0  # of some classes no key event is defined: they are background
             segments.append(np.stack([item, frame, frame + 1, file.label[chunk]], 1)[known])
-            spans.append(np.stack([item, first, first + length[chunk], file.label[chunk]], 1))
             streams.append((int(subject), int(length[chunk].sum()), int(chunk[0])))
             order.extend(chunk.tolist())
     frames = np.concatenate([np.arange(file.offset[i], file.offset[i + 1]) for i in order])
@@ -79,5 +75,5 @@ def end_to_end(file: SkeletonFile, instant: Instant, clips: int = CLIPS) -> Skel
         segments=np.concatenate(segments),
         confidence=None if file.confidence is None else file.confidence[frames],
         source=(),
-        extra={"spans": np.concatenate(spans)},
+        extra={},
     )

@@ -16,8 +16,7 @@ class Item:
     """One video on the feature grid (specification 3.1).
 
     feats: [C, T] float32; segments: [N, 2] float32 in steps; labels: [N] int64; fps and duration (s) of the
-    video; feat_stride and feat_num_frames in frames, of these features; frames: [T] int64, the class that lasts at
-    every step, -1 where none does (of instants, whose segments do not tell); read: [C, stop - start] of the steps
+    video; feat_stride and feat_num_frames in frames, of these features; read: [C, stop - start] of the steps
     [start, stop), for a video that is too long to hold, whose `feats` then are without values (device meta).
     """
 
@@ -29,20 +28,7 @@ class Item:
     duration: float
     feat_stride: float
     feat_num_frames: float
-    frames: Tensor | None = None
     read: Read | None = None
-
-
-def lasting_classes(item: Item, length: int) -> Tensor:
-    """(length,) int64 class that lasts at every step, -1 where none does; from the segments unless `frames` tells."""
-    steps = torch.full((length,), -1, dtype=torch.int64)
-    if item.frames is not None:
-        steps[: len(item.frames)] = item.frames
-        return steps
-    bounds = item.segments.round().long().clamp(0, length)
-    for (first, last), label in zip(bounds.tolist(), item.labels.tolist(), strict=True):
-        steps[first:last] = label
-    return steps
 
 
 def piece(item: Item, start: int, stop: int) -> Tensor:

@@ -35,7 +35,6 @@ class StreamSource:
         train, test = _divide(data)
         if data.instants is not None:
             train, test = as_instants(train, data.instants), as_instants(test, data.instants)
-        self._spans = train.extra["spans"] if data.instants is not None else None
         if train.label_names != test.label_names:
             raise KinoscopeError(
                 "training and test streams name other labels", field="data.test", value=test.label_names
@@ -63,10 +62,6 @@ class StreamSource:
         """Stream `index`, cut to `max_seq_len` steps at random where it is longer."""
         motion = self.train[self.train_ids[index]]
         item = stream_item(motion, self._features[motion.name], self.data.instants is not None)
-        if self._spans is not None:
-            item = replace(
-                item, frames=_lasting(self._spans[self._spans[:, 0] == motion.index], item.feats.shape[1])
-            )
         item = warped(item, self.data.warp, generator)
         if self.data.scale or self.data.turn_deg:
             item = replace(item, feats=self._another_body(item.feats, generator))
@@ -77,7 +72,7 @@ class StreamSource:
         half = self.data.instant_width_s * item.fps / 2
         return (
             item
-            if self._spans is None
+            if self.data.instants is None
             else replace(item, segments=item.segments + torch.tensor([-half, half]))
         )
 
@@ -142,14 +137,6 @@ def stream_item(motion: Motion, features: np.ndarray, instants: bool = False) ->
     )
 
 
-def _lasting(spans: np.ndarray, length: int) -> torch.Tensor:
-    """(T,) class of every frame, -1 in none of the rows (stream, first, one past the last, class)."""
-    frames = np.full(length, -1)
-    for _, first, last, label in spans:
-        frames[first:last] = label
-    return torch.from_numpy(frames)
-
-
 def warped(item: Item, share: float, generator: np.random.Generator) -> Item:
     """The stream played faster or slower by a random factor in [1 - share, 1 / (1 - share)].
 
@@ -162,10 +149,7 @@ def warped(item: Item, share: float, generator: np.random.Generator) -> Item:
     length = max(round(item.feats.shape[1] * factor), 1)
     feats = torch.nn.functional.interpolate(item.feats[None], size=length, mode="linear")[0]
     scale = length / item.feats.shape[1]
-    frames = None
-    if item.frames is not None:
-        frames = item.frames[((torch.arange(length) + 0.5) / scale).long().clamp(max=len(item.frames) - 1)]
-    return replace(item, feats=feats, segments=(item.segments + 0.5) * scale - 0.5, frames=frames)
+    return replace(item, feats=feats, segments=(item.segments + 0.5) * scale - 0.5)
 
 
 def _divide(data: StreamsData) -> tuple[SkeletonFile, SkeletonFile]:
@@ -199,5 +183,4 @@ def _cut(item: Item, length: int, generator: np.random.Generator) -> Item:
     keep = segments[:, 1] - segments[:, 0] >= 0.5 * (item.segments[:, 1] - item.segments[:, 0])
     keep &= (item.segments[:, 1] >= start) & (item.segments[:, 0] < start + length)  # instants have no length
     window = item.feats[:, start : start + length]
-    frames = None if item.frames is None else item.frames[start : start + length]
-    return replace(item, feats=window, segments=segments[keep], labels=item.labels[keep], frames=frames)
+    return replace(item, feats=window, segments=segments[keep], labels=item.labels[keep])

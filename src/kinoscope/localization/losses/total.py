@@ -202,16 +202,6 @@ def heatmap_targets(
     ]
 
 
-def frame_loss(
-    logits_BTK: Tensor, mask_BT: Tensor, frames_BT: Tensor, sum_over_processes: SumOverProcesses | None = None
-) -> Tensor:
-    """Focal loss of the classes that last at every step (-1: none), divided by the steps that have one."""
-    targets_BTK = torch.nn.functional.one_hot(frames_BT + 1, logits_BTK.shape[-1] + 1)[..., 1:]
-    lasting = (frames_BT >= 0).sum()
-    count = (sum_over_processes(lasting) if sum_over_processes else lasting).clamp(min=1)
-    return (focal_loss(logits_BTK, targets_BTK.float()) * mask_BT.unsqueeze(-1)).sum() / count
-
-
 def heatmap_loss(
     output: LocalizerOutput, targets: Sequence[Tensor], sum_over_processes: SumOverProcesses | None = None
 ) -> Losses:

@@ -62,7 +62,6 @@ class ModelConfig:
     use_rms_norm: bool = False
     reg_max: int = 16  # TBTFormer, TriDet: largest offset that a boundary's distribution can hold, in strides
     heatmap_classes: bool = False  # SnapFormer: a heat map a class; False: one for all
-    frame_head: bool = False  # SnapFormer: in training, a head for the classes that last at every step
     dropout: float = 0.0
     droppath: float = 0.1  # 0: no gains either
     cls_prior_prob: float = 0.01

@@ -10,7 +10,6 @@ Shape suffixes: B batch, C channels, T time, K classes, R bins of a distribution
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -33,15 +32,13 @@ class LocalizerOutput(NamedTuple):
 
     logits [B, T_l, K] before the sigmoid; offsets [B, T_l, 2], >= 0, to start and end in strides of the level
     (none of SnapFormer); masks [B, T_l], True at real points; distributions [B, T_l, 2, reg_max + 1], logits
-    (TBTFormer and TriDet); frames [B, T_0, K], logits of the classes that last, at the finest level (SnapFormer
-    with a frame head, in training alone).
+    (TBTFormer and TriDet).
     """
 
     logits: list[Tensor]
     offsets: list[Tensor]
     masks: list[Tensor]
     distributions: list[Tensor]
-    frames: Sequence[Tensor] = ()
 
 
 class Localizer(nn.Module):
@@ -54,10 +51,8 @@ class Localizer(nn.Module):
         cls_head: ClassificationHead,
         reg_head: RegressionHead | BoundaryDistributionHead | TridentHead | None,
         point_generator: PointGenerator,
-        frame_head: ClassificationHead | None = None,
     ) -> None:
         super().__init__()
-        self.frame_head = frame_head
         self.backbone, self.neck = backbone, neck
         self.cls_head, self.reg_head = cls_head, reg_head
         self.point_generator = point_generator
@@ -72,10 +67,7 @@ class Localizer(nn.Module):
         features, masks = self.neck(features, masks)
         logits = self.cls_head(features, masks)
         if self.reg_head is None:
-            frames: Sequence[Tensor] = ()
-            if self.frame_head is not None and self.training:
-                frames = self.frame_head(features[:1], masks[:1])
-            return LocalizerOutput(logits, [], masks, [], frames)
+            return LocalizerOutput(logits, [], masks, [])
         if isinstance(self.reg_head, BoundaryDistributionHead | TridentHead):
             offsets, distributions = self.reg_head(features, masks)
             return LocalizerOutput(logits, offsets, masks, distributions)
@@ -94,10 +86,7 @@ def localizer(config: ModelConfig) -> Localizer:
     )
     levels = len(config.strides)
     reg_head: RegressionHead | BoundaryDistributionHead | TridentHead | None = None
-    frame_head: ClassificationHead | None = None
     classes, empty = config.num_classes, config.head_empty_cls
-    if config.frame_head:
-        frame_head = ClassificationHead(shape, classes, config.cls_prior_prob)
     if config.model_name == "SnapFormer":
         classes, empty = (config.num_classes, empty) if config.heatmap_classes else (1, ())
     elif config.model_name == "TBTFormer":
@@ -112,5 +101,4 @@ def localizer(config: ModelConfig) -> Localizer:
         ClassificationHead(shape, classes, config.cls_prior_prob, empty),
         reg_head,
         PointGenerator(config.strides, config.regression_range, config.max_length),
-        frame_head,
     )
