@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Work, main
+from kinoscope.engine.memory import tune_allocator
 from kinoscope.localization import losses
 from kinoscope.localization.models import Localizer, ModelConfig, localizer
 from kinoscope.localization.parameter_groups import parameter_groups
@@ -109,6 +110,7 @@ class TrainStep:
 
 
 def train_step(name: str, batch: int, recompute: bool = False) -> Work:
+    tune_allocator(spare=recompute)  # as the stage does
     config = ModelConfig(**CONFIGS[name])
     return TrainStep(localizer(config), config, batch, recompute)
 

@@ -10,6 +10,7 @@ import torch
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.export import Graph, traced
 from kinoscope.localization.models import ModelConfig, localizer, padded_length, windowed_forward
+from kinoscope.nn.recompute import set_recompute
 
 SMALL = {
     "input_dim": 12,
@@ -72,6 +73,21 @@ class ModelChecks:
         missing = [name for name, p in model.named_parameters() if p.grad is None]
         assert not missing
         assert len(config.strides) == 3
+
+    def test_recomputation_changes_no_gradient(self):
+        model, inputs = (
+            random_model(self.config).train(),
+            padded([torch.randn(12, 61), torch.randn(12, 33)], 64),
+        )
+        gradients = []
+        for again in (False, True):
+            set_recompute(model, again)
+            model.zero_grad()
+            torch.manual_seed(1)
+            output = model(*inputs)
+            sum(x.sum() for part in (output.logits, output.offsets) for x in part).backward()
+            gradients.append([p.grad for p in model.parameters()])
+        assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
     def test_batch_equals_single(self):
         model, videos = random_model(self.config), [torch.randn(12, 41), torch.randn(12, 29)]

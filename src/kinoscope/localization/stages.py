@@ -14,17 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kinoscope.engine.memory import tune_allocator
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.localization.build import loss_settings, model_config
 from kinoscope.localization.evaluate import evaluate_events
 from kinoscope.localization.fusion import read_scores, with_video_classes
 from kinoscope.localization.inference import pad, predict_items
-from kinoscope.localization.items import Item
+from kinoscope.localization.items import Item, lasting_classes
 from kinoscope.localization.judge import judge
 from kinoscope.localization.losses import (
     LossNormaliser,
     assign_batch,
     boundary_loss,
+    frame_loss,
     heatmap_loss,
     heatmap_targets,
     localization_loss,
@@ -33,6 +35,7 @@ from kinoscope.localization.models import localizer, padded_length
 from kinoscope.localization.parameter_groups import parameter_groups
 from kinoscope.localization.settings import LocalizationSettings
 from kinoscope.localization.sources import Source, open_source
+from kinoscope.nn.recompute import set_recompute
 from kinoscope.timeline import Events
 
 
@@ -77,7 +80,10 @@ class LocalizationStage(Stage):
         run.skipped.update(self.source.skipped)
 
     def build_model(self) -> nn.Module:
-        return localizer(self.config)
+        tune_allocator(spare=self.recipe.train.recompute)
+        model = localizer(self.config)
+        set_recompute(model, self.recipe.train.recompute)
+        return model
 
     def samples(self) -> TrainingItems:
         return TrainingItems(self.source)
@@ -111,7 +117,13 @@ class LocalizationStage(Stage):
                 labels if per_class else None,
                 self.config.num_classes if per_class else 1,
             )
-            return heatmap_loss(output, targets, run.processes.sum)
+            losses = heatmap_loss(output, targets, run.processes.sum)
+            if output.frames:
+                frames_BT = torch.stack([lasting_classes(item, lengths[0]) for item in batch]).to(run.device)
+                found = frame_loss(output.frames[0], output.masks[0], frames_BT, run.processes.sum)
+                losses["frame_loss"] = self.recipe.train.frame_weight * found
+                losses["final_loss"] = losses["final_loss"] + losses["frame_loss"]
+            return losses
         points = torch.cat(net.point_generator(lengths, run.device))  # type: ignore[operator]
         classes, offsets = assign_batch(
             points,
