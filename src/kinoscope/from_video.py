@@ -59,16 +59,12 @@ class VideoModel:
 
     def _show_windows(self, answer: Any, path: Path) -> None:
         """Where a model of windows looked."""
-        shape: Any = getattr(getattr(self.model, "settings", None), "model", None)
-        if not isinstance(answer, dict) or "windows" not in answer or not hasattr(shape, "patch_size"):
+        if not isinstance(answer, dict) or not answer.get("windows"):
             return
         from kinoscope.media.video import probe
         from kinoscope.report.overlays import windows
-        from kinoscope.tasks import room
 
-        resized = room("recognition", "augment").scale_size(shape.input_size)
-        order, corners = zip(*[(w["frame"], w["corner"]) for w in answer["windows"]], strict=True)
-        self.overlay = windows(order, corners, shape.input_size, shape.patch_size, resized, probe(path))
+        self.overlay = windows(answer["windows"], answer["frames"], probe(path))
 
     def to_json(self, parts: Sequence[Any]) -> dict[str, Any]:
         """The answers as plain values; a model that answers with plain values needs no method of its own for that."""

@@ -73,6 +73,13 @@ def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
     return out | {"total": sum(out.values()) * frames}
 
 
+def everything_cost(model: nn.Module, frames: int) -> float:
+    """G multiply-accumulates of the focuser on whole frames: what looking at everything would cost."""
+    size = cast(int, model.input_size)
+    images = torch.zeros(1, 3, size, size)
+    return macs(lambda: model.local_cnn(images), model.eval()) / 1e9 * frames  # type: ignore[operator]
+
+
 def _width(model: nn.Module) -> int:
     classifier = model.get_submodule("classifier")
     if isinstance(classifier, StatisticsClassifier):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from torch import nn
 from kinoscope.engine.files import write_json
 from kinoscope.engine.weights import Weights
 from kinoscope.errors import KinoscopeError
+from kinoscope.media.video import probe
 from kinoscope.recognition import exits
-from kinoscope.recognition.cost import part_costs
+from kinoscope.recognition.augment import scale_size
+from kinoscope.recognition.cost import everything_cost, part_costs
 from kinoscope.recognition.data import VIDEOS, Clips, Entry, Source, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusV2
@@ -56,6 +60,31 @@ def load_official(file: Path, settings: RecognitionSettings) -> Recogniser:
     return Recogniser(model, settings, names)
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where the network's frames lie in the picture: pixels of the picture a pixel, and the cut-out's left and top."""
+
+    scale: float
+    left: float
+    top: float
+
+    @staticmethod
+    def of(picture: tuple[int, int], clips: Clips) -> Placement:
+        """picture: (width, height) of the video."""
+        short = min(picture)
+        if clips.whole:
+            return Placement(short / clips.size, 0.0, 0.0)
+        scale = short / scale_size(clips.size)
+        left, top = ((side - clips.size * scale) / 2 for side in picture)
+        return Placement(scale, left, top)
+
+    def box(self, corner: Sequence[int], side: Sequence[int]) -> list[int]:
+        """[left, top, width, height] in the picture of a window's (row, column) and (height, width)."""
+        (row, column), (height, width) = corner, side
+        place = (self.left + column * self.scale, self.top + row * self.scale)
+        return [round(v) for v in (*place, width * self.scale, height * self.scale)]
+
+
 class Recogniser:
     """`predict(video)` and `evaluate(folder)`."""
 
@@ -64,28 +93,38 @@ class Recogniser:
         self.fast = with_folded_perception(self.model)  # what runs; `model` is what is counted
 
     @torch.no_grad()
-    def steps(self, frames_T3SS: torch.Tensor) -> tuple[np.ndarray, list[int], list[list[int]]]:
-        """Logits [K, C] of every step, the order of the frames, and the windows' corners in that order."""
+    def steps(
+        self, frames_T3SS: torch.Tensor
+    ) -> tuple[np.ndarray, list[int], list[list[int]], list[list[int]]]:
+        """Logits [K, C] of every step, the order of the frames, and corners (row, column) and sides (height, width)
+        of the windows in that order, in pixels of the frames."""
+        same = [[self.settings.model.patch_size] * 2]
         model, clip = self.fast, frames_T3SS[None]
         if isinstance(model, AdaFocus):
             features, choice = model.features(clip)
             assert choice is not None
             out = model.classifier(features)
             assert torch.is_tensor(out)
-            return out[0].numpy(), list(range(clip.shape[1])), choice.corners[:, 0].tolist()
+            return (
+                out[0].numpy(),
+                list(range(clip.shape[1])),
+                choice.corners[:, 0].tolist(),
+                same * clip.shape[1],
+            )
         if isinstance(model, AdaFocusV2):
             seen = model(model.arranged(clip))
             where = corners(seen["positions"][0], (clip.shape[-2], clip.shape[-1]), model.patch_size)
             if isinstance(model.classifier, StatisticsClassifier):  # frames in time; looked at in this order
                 where = where[model.order]
-            return seen["logits"][0].numpy(), model.order, where.tolist()
+            return seen["logits"][0].numpy(), model.order, where.tolist(), same * clip.shape[1]
         seen = model(clip)
         chosen = seen["frames"][0]
         action = seen["windows"][0][chosen]
         size = self.settings.model.input_size
         least = self.settings.model.smallest_window  # type: ignore[union-attr]
         sides = action[:, 2:] * (size - least) + least
-        return seen["logits"][0].numpy(), chosen.tolist(), (action[:, :2] * (size - sides)).long().tolist()
+        at = (action[:, :2] * (size - sides)).long()
+        return seen["logits"][0].numpy(), chosen.tolist(), at.tolist(), sides.round().long().tolist()
 
     def clips(self, entries: list[Entry]) -> Clips:
         return clips_of(self.settings, entries)
@@ -95,7 +134,11 @@ class Recogniser:
         file = Path(path)
         if not file.is_file() or file.suffix.lower() not in VIDEOS:
             raise KinoscopeError("this is no video file", file=file, remedy="one of " + " ".join(VIDEOS))
-        logits, order, where = self.steps(self.clips([Entry(file, (0,))]).exact(0).frames)
+        clips = self.clips([Entry(file, (0,))])
+        frames = clips.exact(0).frames
+        logits, order, where, sides = self.steps(frames)
+        info = probe(file)
+        picture = Placement.of((info.width, info.height), clips)
         p = torch.from_numpy(logits).softmax(-1).numpy()
         best = p.argmax(1)
         changes = np.nonzero(best != best[-1])[0]
@@ -103,12 +146,17 @@ class Recogniser:
         result: dict[str, Any] = {
             "input": str(file),
             "classes": [{"label": self.labels[c], "score": float(p[-1, c])} for c in ranked],
-            "windows": [{"frame": f, "corner": c} for f, c in zip(order, where, strict=True)],
+            "frames": len(frames),
+            "windows": [
+                {"frame": f, "corner": c, "box": picture.box(c, side)}
+                for f, c, side in zip(order, where, sides, strict=True)
+            ],
             "settled_at_step": int(changes[-1] + 2) if len(changes) else 1,
             "step_scores": p[:, best[-1]].tolist(),
         }
         if isinstance(self.model, AdaFocus | AdaFocusV2):
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
+            result["gmacs_everything"] = everything_cost(self.model, self.settings.model.num_segments)
         return result
 
     def _exit_curve(

@@ -24,24 +24,11 @@ def skeleton(pixels: np.ndarray, parents: Sequence[int], fps: float, info: Video
     return {"width": info.width, "height": info.height, "fps": fps, "points": points, "links": links}
 
 
-def windows(
-    order: Sequence[int],
-    corners: Sequence[Sequence[int]],
-    size: int,
-    side: int,
-    resized: int,
-    info: VideoInfo,
-) -> dict[str, Any]:
-    """The windows of a model that looks at one in each of K equal parts of a video.
+def windows(found: Sequence[dict[str, Any]], parts: int, info: VideoInfo) -> dict[str, Any]:
+    """The windows of a model that looks at one in some of `parts` equal parts of a video.
 
-    order: part of each window; corners: (x, y) of each in the middle cut-out of size x size pixels, from the picture
-    whose shorter side was scaled to `resized`; side: of the windows, in the same pixels.
+    found: {"frame": part, "box": [left, top, width, height] in pixels of the video} of every window.
     """
-    scale = min(info.width, info.height) / resized
-    left, top = (info.width - size * scale) / 2, (info.height - size * scale) / 2
-    length = (info.duration_s or 0.0) / max(len(order), 1)
-    boxes = []
-    for part, (x, y) in zip(order, corners, strict=True):
-        place = [round(left + x * scale), round(top + y * scale)]
-        boxes.append([part * length, (part + 1) * length, *place, *[round(side * scale)] * 2])
+    length = (info.duration_s or 0.0) / max(parts, 1)
+    boxes = [[w["frame"] * length, (w["frame"] + 1) * length, *w["box"]] for w in found]
     return {"width": info.width, "height": info.height, "boxes": boxes}
