@@ -101,7 +101,6 @@ class Head(Settings):
     head_with_ln: bool = True
     version: Literal[1, 2] = 1  # 2: the fork's deeper heads
     cls_prior_prob: float = Field(0.01, gt=0, lt=1)  # starting probability of every class
-    frame_head: bool = False  # snapformer: learns the classes that last, too; training alone
     head_empty_cls: tuple[int, ...] = ()  # classes without training data: start at 1e-6
     reg_max: int = Field(16, ge=1)  # tbtformer, tridet: bins of a boundary's distribution
 
@@ -154,9 +153,8 @@ class Train(TrainSettings):
     cls_loss_type: Literal["focal", "quality_focal", "iou_focal"] = "focal"
     reg_loss_type: Literal["diou", "eiou", "giou", "iou", "focal", "iou_weighted"] = "diou"
     iou_weight_power: float = Field(1.0, ge=0)  # iou_focal: positives weigh IoU to this power
-    frame_weight: float = Field(1.0, ge=0)  # snapformer with frame_head: of the classes that last
     dfl_weight: float = Field(0.25, ge=0)  # tbtformer: of the distribution focal loss
-    recompute: bool = False  # cheap steps run again in the backward pass: less memory for a few percent of time
+    recompute: bool = False  # cheap steps run again in the backward pass: less memory, a little more time
 
 
 class Postprocess(Settings):

@@ -20,13 +20,12 @@ from kinoscope.localization.build import loss_settings, model_config
 from kinoscope.localization.evaluate import evaluate_events
 from kinoscope.localization.fusion import read_scores, with_video_classes
 from kinoscope.localization.inference import pad, predict_items
-from kinoscope.localization.items import Item, lasting_classes
+from kinoscope.localization.items import Item
 from kinoscope.localization.judge import judge
 from kinoscope.localization.losses import (
     LossNormaliser,
     assign_batch,
     boundary_loss,
-    frame_loss,
     heatmap_loss,
     heatmap_targets,
     localization_loss,
@@ -117,13 +116,7 @@ class LocalizationStage(Stage):
                 labels if per_class else None,
                 self.config.num_classes if per_class else 1,
             )
-            losses = heatmap_loss(output, targets, run.processes.sum)
-            if output.frames:
-                frames_BT = torch.stack([lasting_classes(item, lengths[0]) for item in batch]).to(run.device)
-                found = frame_loss(output.frames[0], output.masks[0], frames_BT, run.processes.sum)
-                losses["frame_loss"] = self.recipe.train.frame_weight * found
-                losses["final_loss"] = losses["final_loss"] + losses["frame_loss"]
-            return losses
+            return heatmap_loss(output, targets, run.processes.sum)
         points = torch.cat(net.point_generator(lengths, run.device))  # type: ignore[operator]
         classes, offsets = assign_batch(
             points,
