@@ -94,3 +94,13 @@ def test_slider_hides_predictions(run: Path, tmp_path: Path) -> None:
         assert driver.execute_script(count) == 80
         driver.execute_script(move, "0")
         assert driver.execute_script(count) == 480
+
+
+def test_uncertain_bounds_are_drawn_as_error_bars(run: Path) -> None:
+    assert "spread" not in write(run).read_text().split("<body")[1]
+    content = json.loads((run / "predictions.json").read_text())
+    content["uncertainty_s"] = {"v0": [[0.25, 0.5]] * 100}
+    (run / "predictions.json").write_text(json.dumps(content))
+    page = write(run).read_text()
+    assert page.count('class="prediction spread"') == 60
+    assert "start ±0.25 s, end ±0.50 s" in page

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,3 +63,17 @@ def test_impossible_events_are_refused(segments: list[list[float]], label: list[
 def test_a_file_of_something_else_is_told() -> None:
     with pytest.raises(KinoscopeError, match="no file of predictions"):
         Events.from_json({"results": {}}, "x.json")
+
+
+def test_uncertain_bounds_are_kept_through_json_and_csv() -> None:
+    plain = Events.of("v", [[0, 2], [3, 5]], [0, 1], [0.9, 0.8], ("a", "b"))
+    events = replace(plain, uncertainty_s=np.array([[0.1, 0.2], [0.3, 0.4]]))
+    back = Events.from_json(json.loads(events.dumps()))
+    assert back.uncertainty_s is not None
+    np.testing.assert_array_equal(back.uncertainty_s, events.uncertainty_s)
+    assert events.to_csv().splitlines()[1] == "v,0.000,2.000,a,0.9000,0.100,0.200"
+    assert "uncertainty_s" not in plain.to_json()
+    both = Events.concat([Events.empty(("a", "b")), events])
+    assert both.uncertainty_s is not None
+    with pytest.raises(KinoscopeError, match="predictions"):
+        Events.from_json({**events.to_json(), "uncertainty_s": {"v": [[1, 2]]}})

@@ -241,6 +241,7 @@ def _curve(points: list[tuple[float, float]]) -> str:
 def _timelines(predictions: dict[str, Any], annotations: dict[str, Any]) -> tuple[str, list[float]]:
     names = [str(name) for name in predictions.get("label_names") or annotations.get("label_names") or []]
     truth, found = annotations.get("videos", {}), predictions.get("events", {})
+    spread = predictions.get("uncertainty_s", {})
     videos = list(dict.fromkeys([*(video for video in truth if video in found), *found, *truth]))
     scores: list[float] = []
     used: set[str] = set()
@@ -265,15 +266,29 @@ def _timelines(predictions: dict[str, Any], annotations: dict[str, Any]) -> tupl
             f'fill="{_colour(names.index(label))}"><title>{escape(tip)}</title></rect>'
         )
 
+    def error_bars(event: list[Any], apart: list[float], end: float) -> str:
+        """One deviation to either side of both bounds."""
+        path, tip = "", f"start ±{apart[0]:.2f} s, end ±{apart[1]:.2f} s"
+        for bound, deviation, y in ((event[0], apart[0], 44), (event[1], apart[1], 52)):
+            left, right = (
+                60 + min(max(t, 0), end) / end * 830 for t in (bound - deviation, bound + deviation)
+            )
+            path += f"M{left:.1f} {y - 3}v6m0 -3H{right:.1f}m0 -3v6"
+        return f'<path class="prediction spread" data-score="{event[3]:.6g}" d="{path}"><title>{tip}</title></path>'
+
     for video in videos[:VIDEOS]:
         entry = truth.get(video, {})
         events = entry.get("events", [])
-        kept = sorted(found.get(video, []), key=lambda event: -event[3])[:PREDICTIONS]
+        rows = found.get(video, [])
+        order = sorted(range(len(rows)), key=lambda row: -rows[row][3])[:PREDICTIONS]
+        kept = [rows[row] for row in order]
         length = float(entry.get("duration_s") or 0)
         end = max([length, *(float(event[1]) for event in [*events, *kept])]) or 1.0
         content = '<text x="0" y="21">truth</text><text x="0" y="53">found</text>'
         content += "".join(block(event, end, 4, None) for event in events)
         content += "".join(block(event, end, 36, float(event[3])) for event in reversed(kept))
+        if video in spread:
+            content += "".join(error_bars(rows[row], spread[video][row], end) for row in reversed(order))
         content += '<path class="axis" d="M60 64H890"/><text x="60" y="80">0 s</text>'
         content += f'<text x="890" y="80" text-anchor="end">{end:.1f} s</text>'
         scores += [float(event[3]) for event in kept]

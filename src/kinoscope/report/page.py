@@ -13,6 +13,7 @@ svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: #444; }
 .bar { fill: #3973ac; } circle { fill: #3973ac; } .axis { stroke: #999; fill: none; }
 polyline { fill: none; stroke: #3973ac; stroke-width: 1.5; }
 .prediction { opacity: .7; } .prediction.hidden { display: none; }
+.spread { stroke: #222; stroke-width: 1; fill: none; }
 .legend span { margin-right: 1em; white-space: nowrap; }
 .legend i { display: inline-block; width: 1em; height: 1em; margin-right: .3em; vertical-align: -.15em; }
 pre { overflow: auto; background: #f6f6f6; padding: 1em; }

@@ -101,7 +101,8 @@ class Events:
             return cls.empty()
         if len({part.label_names for part in parts}) > 1:
             raise KinoscopeError("events with different label names cannot be joined", field="label_names")
-        spread = [part.uncertainty_s for part in parts if part.uncertainty_s is not None]
+        full = [part for part in parts if len(part)]
+        spread = [part.uncertainty_s for part in full if part.uncertainty_s is not None]
         return cls(
             source=np.concatenate([part.source for part in parts]),
             start_s=np.concatenate([part.start_s for part in parts]),
@@ -109,7 +110,7 @@ class Events:
             label=np.concatenate([part.label for part in parts]),
             score=np.concatenate([part.score for part in parts]),
             label_names=parts[0].label_names,
-            uncertainty_s=np.concatenate(spread) if len(spread) == len(parts) else None,
+            uncertainty_s=np.concatenate(spread) if full and len(spread) == len(full) else None,
         )
 
     def __len__(self) -> int:
@@ -134,7 +135,10 @@ class Events:
         return self.label_names[label] if self.label_names else str(label)
 
     def to_json(self) -> dict[str, Any]:
-        """{"label_names": [...], "events": {video: [[start_s, end_s, label, score], ...]}}"""
+        """{"label_names": [...], "events": {video: [[start_s, end_s, label, score], ...]}}.
+
+        Uncertain bounds add "uncertainty_s": {video: [[deviation of start, of end], ...]}, row by row.
+        """
         table = {
             video: [
                 list(row)
@@ -144,7 +148,10 @@ class Events:
             ]
             for video, e in self.by_source()
         }
-        return {"label_names": list(self.label_names), "events": table}
+        result: dict[str, Any] = {"label_names": list(self.label_names), "events": table}
+        if self.uncertainty_s is not None:
+            result["uncertainty_s"] = {video: e.uncertainty_s.tolist() for video, e in self.by_source()}  # type: ignore[union-attr]
+        return result
 
     @classmethod
     def from_json(cls, data: dict[str, Any], file: str | None = None) -> Events:
@@ -155,6 +162,14 @@ class Events:
             if not rows:
                 return cls.empty(names)
             source, start, end, label, score = zip(*rows, strict=True)
+            spread = data.get("uncertainty_s")
+            apart = (
+                None
+                if spread is None
+                else np.array([pair for video in table for pair in spread[video]], float)
+            )
+            if apart is not None and apart.shape != (len(rows), 2):
+                raise ValueError("uncertainty_s has other rows than events")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KinoscopeError(
                 "this is no file of predictions",
@@ -163,14 +178,22 @@ class Events:
                 remedy='expected {"label_names": [...], "events": {video: [[start_s, end_s, label, score]]}}',
             ) from error
         return cls(
-            np.array(source, object), np.array(start), np.array(end), np.array(label), np.array(score), names
+            np.array(source, object),
+            np.array(start),
+            np.array(end),
+            np.array(label),
+            np.array(score),
+            names,
+            apart,
         )
 
     def to_csv(self) -> str:
-        """Rows `video,start_s,end_s,label,score` under a header."""
+        """Rows `video,start_s,end_s,label,score` under a header; deviations of uncertain bounds follow."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("video", "start_s", "end_s", "label", "score"))
+        header = ("video", "start_s", "end_s", "label", "score")
+        spread = self.uncertainty_s
+        writer.writerow(header if spread is None else (*header, "start_deviation_s", "end_deviation_s"))
         for k in range(len(self)):
             row = (
                 self.source[k],
@@ -178,7 +201,8 @@ class Events:
                 f"{self.end_s[k]:.3f}",
                 self.name(int(self.label[k])),
             )
-            writer.writerow((*row, f"{self.score[k]:.4f}"))
+            apart = () if spread is None else (f"{spread[k, 0]:.3f}", f"{spread[k, 1]:.3f}")
+            writer.writerow((*row, f"{self.score[k]:.4f}", *apart))
         return out.getvalue()
 
     def dumps(self) -> str:
