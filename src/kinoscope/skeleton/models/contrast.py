@@ -3,7 +3,8 @@
 Shapes: N clips, D embedding, K queue length. AimCLR sections 3.2 to 3.4, MoCo. Differences from the
 official code:
 1. several processes: all keys are gathered and written as one block (there, most slots went stale);
-2. the queue is written, and its pointer moved, by `enqueue`, after the losses.
+2. the queue is written, and its pointer moved, by `enqueue`, after the losses;
+3. the key is encoded first, while no activation is kept (the same numbers: its encoder is independent of the pass).
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ class SkeletonCLR(nn.Module):
         write_queue(self.queue, self.pointer, keys_ND if gather is None else gather(keys_ND))
 
     def forward(self, query: Tensor, key: Tensor) -> Contrast:
-        z = F.normalize(self.query(query))
         keys = self.encode_key(key)
+        z = F.normalize(self.query(query))
         return Contrast(self.logits(z, z @ self.queue.clone(), keys), keys)
 
 
@@ -112,9 +113,9 @@ class AimCLR(SkeletonCLR):
 
     def forward(self, extreme: Tensor, query: Tensor, key: Tensor, mine: int = 0) -> Contrast:  # type: ignore[override]
         """`mine`: neighbours per view that count as positives (second stage); 0: the key alone."""
+        keys = self.encode_key(key)
         z = F.normalize(self.query(query))
         views = [z, *(F.normalize(v) for v in self.query.forward_dropped(extreme))]
-        keys = self.encode_key(key)
         negatives = self.queue.clone()  # the backward pass needs the queue as it was
         similarities = [v @ negatives for v in views]
         logits = [self.logits(v, s, keys) for v, s in zip(views, similarities, strict=True)]

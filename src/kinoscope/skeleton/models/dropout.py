@@ -26,4 +26,6 @@ class Dropout(nn.Module):
         words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         limit = round(self.p * 2**16) - 2**15
         kept = words.view(torch.int16)[:count].view(x.shape) >= limit
-        return x * (kept / (1 - self.p))
+        return torch.where(kept, x, 0.0).mul_(
+            1 / (1 - self.p)
+        )  # only the bits are kept for the backward pass

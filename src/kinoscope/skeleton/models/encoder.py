@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from kinoscope.media.layouts import NTU_25, Layout
 from kinoscope.skeleton.graph import adjacency
@@ -99,7 +100,9 @@ class Block(nn.Module):
 
     def joints_first(self, x_VTBC: Tensor, adjacency_KVV: Tensor) -> Tensor:
         """Products over joints, then over channels that lie together."""
-        y = _channels_last(self.graph_norm, self.mix(x_VTBC, adjacency_KVV)).relu_()
+        # K times the input lies between the two products of `mix`: it is made again in the backward pass, not kept
+        mixed = checkpoint(self.mix, x_VTBC, adjacency_KVV, use_reentrant=False, preserve_rng_state=False)
+        y = _channels_last(self.graph_norm, mixed).relu_()
         y = self.dropout(_channels_last(self.time_norm, self.in_time(y)))
         if self.residual:
             y = y + (x_VTBC if self.shortcut is None else self.shortened(self.shortcut, x_VTBC))
