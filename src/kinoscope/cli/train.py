@@ -16,6 +16,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", help="train only this stage")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output")
     parser.add_argument(
+        "--resume-official",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="go on with a run of the official program: weights, averages, optimiser and epoch",
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the run folder (default: runs/RECIPE/TIME)"
     )
     parser.add_argument(
@@ -44,7 +50,13 @@ def run(options: argparse.Namespace) -> Any:
         return _submitted(options, folder)
     stages = room(settings.task, "stages").stages(settings)
     final = train_stages(
-        stages, folder, to_yaml(settings), resume=options.resume, only=options.stage, quiet=options.quiet
+        stages,
+        folder,
+        to_yaml(settings),
+        resume=options.resume,
+        only=options.stage,
+        quiet=options.quiet,
+        official=options.resume_official,
     )
     print(f"run folder: {folder}", file=sys.stderr)
     if not options.json:
@@ -60,6 +72,8 @@ def _submitted(options: argparse.Namespace, folder: Path) -> Any:
     more = ["--quiet"] if options.quiet else []
     if options.stage:
         more += ["--stage", options.stage]
+    if options.resume_official:
+        more += ["--resume-official", str(options.resume_official.resolve())]
     job = submit([options.recipe, *options.overrides, *more], folder, options.slurm)
     print(f"job {job.job_id}, run folder: {folder}, its output: {job.paths.stderr}", file=sys.stderr)
     return {"run": str(folder), "job": job.job_id}

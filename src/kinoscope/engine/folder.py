@@ -39,8 +39,11 @@ def train_stages(
     resume: bool,
     only: str | None = None,
     quiet: bool = False,
+    official: Path | None = None,
 ) -> dict[str, Any]:
     """Trains the stages in order (or `only` one) in `folder`; the metrics of the last.
+
+    official: checkpoint of an official run that the first of them goes on with.
 
     Raises KinoscopeError where the folder already holds a run and `resume` is not asked for, where it holds a
     run of another recipe, or where another run is at work in it.
@@ -59,7 +62,10 @@ def train_stages(
         try:
             for stage in stages:
                 if only in (None, stage.name):
-                    final = Trainer(stage, folder, recipe, resume=resume, quiet=quiet).train()
+                    final = Trainer(
+                        stage, folder, recipe, resume=resume, quiet=quiet, official=official
+                    ).train()
+                    official = None
         except KinoscopeError:
             if first and fresh:
                 _give_up(folder)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kinoscope.engine.processes import Processes
 from kinoscope.engine.schedules import Position, learning_rate
 from kinoscope.engine.settings import TrainSettings
+from kinoscope.errors import KinoscopeError
 
 
 class Samples(Protocol):
@@ -42,6 +43,18 @@ class Run:
     skipped: dict[str, str] = field(default_factory=dict)  # video -> why it was left out
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a run of the official program stands: the weights by our names and their average, the optimiser's state
+    of every parameter, the epochs done, and the stage's own state where the file holds it."""
+
+    model: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+    optimizer: dict[str, dict[str, Any]]
+    epoch: int
+    stage: dict[str, Any] | None = None
+
+
 class Stage(ABC):
     """One stage of a recipe: what is trained, on what, how it is judged."""
 
@@ -60,6 +73,12 @@ class Stage(ABC):
     @abstractmethod
     def samples(self) -> Samples:
         """The training samples."""
+
+    def official_start(self, path: Path, model: nn.Module) -> Start:
+        """What an official checkpoint of a run that is not over holds. Raises KinoscopeError where it does not fit."""
+        raise KinoscopeError(
+            "runs of the official program cannot be gone on with in this stage", field=self.name
+        )
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """A batch of samples; by default the list itself."""

@@ -33,16 +33,28 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # a run that gets o
 
 
 class Trainer:
-    """Trains `stage` in the run folder `folder`; `recipe` is the resolved text kept with the weights."""
+    """Trains `stage` in the run folder `folder`; `recipe` is the resolved text kept with the weights.
 
-    def __init__(self, stage: Stage, folder: Path, recipe: str, *, resume: bool, quiet: bool = False) -> None:
+    official: a checkpoint of the official program, whose run is gone on with (a checkpoint of ours goes first).
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        folder: Path,
+        recipe: str,
+        *,
+        resume: bool,
+        quiet: bool = False,
+        official: Path | None = None,
+    ) -> None:
         self.stage, self.folder, self.recipe, self.quiet = stage, folder, recipe, quiet
         self.settings = stage.settings
         self.processes = launch(self.settings.precision)
         self.run = Run(self.processes.device, self.processes, folder)
         self.checkpoints = folder / "checkpoints" / stage.name
         self.weights = folder / "weights" / stage.name
-        self.resume = resume
+        self.resume, self.official = resume, official
         self.stop_signal: int | None = None
 
     # -- set-up ---------------------------------------------------------------------------------------------
@@ -78,6 +90,8 @@ class Trainer:
         self.elapsed_s = 0.0
         if self.resume and (state := checkpoint.newest(self.checkpoints)) is not None:
             self._restore(state)
+        elif self.official is not None:
+            self._start_from(self.official)
         share = None if settings.minutes is None else min(self.elapsed_s / (60 * settings.minutes), 1.0)
         self.run.position.share = share
 
@@ -281,6 +295,24 @@ class Trainer:
             setattr(self.run.position, name, value)
         self.best, self.elapsed_s = state["best"], state["elapsed_s"]
         self.run.skipped.update(state["skipped"])
+
+    def _start_from(self, path: Path) -> None:
+        """Goes on where the official program stopped; its order and random numbers are not ours."""
+        start = self.stage.official_start(path, self.network)
+        self.network.load_state_dict(start.model)
+        if self.average is not None:
+            self.average.model.load_state_dict(start.average or start.model)
+        for name, parameter in self.network.named_parameters():
+            if name in start.optimizer:
+                self.optimizer.state[parameter] = {
+                    key: torch.as_tensor(value, dtype=torch.float32, device=parameter.device)
+                    for key, value in start.optimizer[name].items()
+                }
+        if start.stage is not None:
+            self.stage.load_state(start.stage)
+        position = self.run.position
+        position.epoch, position.step = start.epoch, start.epoch * position.steps_per_epoch
+        position.micro_step = start.epoch * self.plan.batches_per_epoch
 
     def _finish(self) -> dict[str, Any]:
         """The stage's last word, with the best weights."""

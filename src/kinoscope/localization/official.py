@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kinoscope.engine.stage import Start
 from kinoscope.errors import KinoscopeError
 from kinoscope.localization.models.heads import BoundaryDistributionHead
 from kinoscope.localization.models.localizer import Localizer
@@ -208,6 +209,29 @@ def load_official(model: Localizer, path: str | Path, ema: bool = True) -> dict[
     state = checkpoint.get("state_dict_ema") if ema else checkpoint["state_dict"]
     model.load_state_dict(from_official(state or checkpoint["state_dict"], model, path))
     return checkpoint
+
+
+def official_start(model: Localizer, path: str | Path) -> Start:
+    """Where the run of an official `epoch_XXX.pth.tar` stands. KinoscopeError where it is not of this model.
+
+    Official files lack the loss normaliser, which then starts anew as it does there; `loss_normalizer` is read if there.
+    """
+    checkpoint = read_checkpoint(path)
+    if missing := [name for name in ("epoch", "optimizer") if name not in checkpoint]:
+        raise KinoscopeError(
+            "this checkpoint does not hold a run that can be gone on with",
+            file=path,
+            field=", ".join(missing),
+            remedy="give one that the official training program wrote, or evaluate this one",
+        )
+    average, normaliser = checkpoint.get("state_dict_ema"), checkpoint.get("loss_normalizer")
+    return Start(
+        from_official(checkpoint["state_dict"], model, path),
+        None if average is None else from_official(average, model, path),
+        optimizer_state(checkpoint["optimizer"], model, path),
+        int(checkpoint["epoch"]),
+        None if normaliser is None else {"value": float(normaliser)},
+    )
 
 
 def optimizer_state(

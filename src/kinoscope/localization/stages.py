@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from kinoscope.engine.memory import tune_allocator
-from kinoscope.engine.stage import Run, Stage
+from kinoscope.engine.stage import Run, Stage, Start
 from kinoscope.localization.build import loss_settings, model_config
 from kinoscope.localization.evaluate import evaluate_events
 from kinoscope.localization.fusion import read_scores, with_video_classes
@@ -30,7 +31,8 @@ from kinoscope.localization.losses import (
     heatmap_targets,
     localization_loss,
 )
-from kinoscope.localization.models import localizer, padded_length
+from kinoscope.localization.models import Localizer, localizer, padded_length
+from kinoscope.localization.official import official_start
 from kinoscope.localization.parameter_groups import parameter_groups
 from kinoscope.localization.settings import LocalizationSettings
 from kinoscope.localization.sources import Source, open_source
@@ -83,6 +85,9 @@ class LocalizationStage(Stage):
         model = localizer(self.config)
         set_recompute(model, self.recipe.train.recompute)
         return model
+
+    def official_start(self, path: Path, model: nn.Module) -> Start:
+        return official_start(cast(Localizer, model), path)
 
     def samples(self) -> TrainingItems:
         return TrainingItems(self.source)
