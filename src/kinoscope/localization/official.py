@@ -214,7 +214,7 @@ def load_official(model: Localizer, path: str | Path, ema: bool = True) -> dict[
 def official_start(model: Localizer, path: str | Path) -> Start:
     """Where the run of an official `epoch_XXX.pth.tar` stands. KinoscopeError where it is not of this model.
 
-    Official files lack the loss normaliser, which then starts anew as it does there; `loss_normalizer` is read if there.
+    Official files lack the loss normaliser, which starts anew as it does there; `loss_normalizer` is read if present.
     """
     checkpoint = read_checkpoint(path)
     if missing := [name for name in ("epoch", "optimizer") if name not in checkpoint]:
