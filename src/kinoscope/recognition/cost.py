@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinoscope.recognition.models.classifiers import StatisticsClassifier
+from kinoscope.recognition.models.tsm import AdaFocusTsm
 
 
 def macs(work: Callable[[], object], model: nn.Module) -> int:
@@ -50,8 +51,13 @@ def layer_macs(module: nn.Module, x: Tensor, output: Any) -> int:
 
 
 def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
-    """G multiply-accumulates a frame of the four parts of an AdaFocus (or V2), and `total` of a clip."""
+    """G multiply-accumulates a frame of the four parts of an AdaFocus (or V2), and `total` of a clip.
+
+    Of AdaFocus-TSM: a frame of each network, the policy a clip.
+    """
     model.eval()
+    if isinstance(model, AdaFocusTsm):
+        return _tsm_costs(model)
     size, patch_size = cast(int, model.input_size), cast(int, model.patch_size)
     images = torch.zeros(1, frames, 3, size, size)
     maps, _ = model.glance(images)  # type: ignore[operator]
@@ -73,9 +79,30 @@ def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
     return out | {"total": sum(out.values()) * frames}
 
 
+def _tsm_costs(model: AdaFocusTsm) -> dict[str, float]:
+    glanced = torch.zeros(1, model.glancer_frames, 3, model.input_size, model.input_size)
+    looked = torch.zeros(model.focuser_frames, 3, model.patch_size, model.patch_size)
+    with torch.no_grad():
+        states, _ = model.glance(glanced)
+        vectors = model.local_cnn(looked)
+    work: dict[str, tuple[Callable[[], object], int]] = {
+        "global": (lambda: model.glance(glanced), model.glancer_frames),
+        "local": (lambda: model.local_cnn(looked), model.focuser_frames),
+        "policy": (lambda: model.choose(states), 1),
+        "classifier": (lambda: model.classifier(vectors), model.focuser_frames),
+    }
+    counts = {name: (macs(run, model) / 1e9, frames) for name, (run, frames) in work.items()}
+    out = {name: count / frames for name, (count, frames) in counts.items()}
+    return out | {"total": sum(count for count, _ in counts.values())}
+
+
 def everything_cost(model: nn.Module, frames: int) -> float:
     """G multiply-accumulates of the focuser on whole frames: what looking at everything would cost."""
     size = cast(int, model.input_size)
+    if isinstance(model, AdaFocusTsm):  # its shifts want whole clips
+        frames = model.focuser_frames
+        clip = torch.zeros(frames, 3, size, size)
+        return macs(lambda: model.local_cnn(clip), model.eval()) / 1e9
     images = torch.zeros(1, 3, size, size)
     return macs(lambda: model.local_cnn(images), model.eval()) / 1e9 * frames  # type: ignore[operator]
 

@@ -157,6 +157,29 @@ class Clips:
         return Clip(to_clip(images), entry.labels, entry.path.name, boxes)
 
 
+class TwoSets(Clips):
+    """Something-Something: frames for the glancer, then frames for the focuser, sampled and cropped apart; no flip."""
+
+    def __init__(self, entries: list[Entry], segments: tuple[int, int], size: int) -> None:
+        super().__init__(entries, sum(segments), size)
+        self.sets = segments
+
+    def draw(self, index: int, generator: np.random.Generator) -> Clip:
+        entry = self.entries[index]
+        count = count_frames(entry)
+        chosen = [sampling.sth_train_indices(count, segments, generator) for segments in self.sets]
+        draws = draws_from(generator)
+        parts = [train_clip(read_images(entry, c.tolist()), self.size, draws, flip=False) for c in chosen]
+        return Clip(torch.cat(parts), entry.labels, entry.path.name)
+
+    def exact(self, index: int, flipped: bool = False) -> Clip:
+        entry = self.entries[index]
+        count = count_frames(entry)
+        chosen = np.concatenate([sampling.sth_val_indices(count, segments) for segments in self.sets])
+        frames = val_clip(read_images(entry, chosen.tolist()), self.size)
+        return Clip(frames.flip(-1) if flipped else frames, entry.labels, entry.path.name)
+
+
 def collate(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
     """Frames [B, T, 3, S, S] and the first label of each clip [B]. Whole frames of several shapes get black edges."""
     height, width = (max(c.frames.shape[axis] for c in clips) for axis in (-2, -1))
@@ -173,7 +196,8 @@ def open_source(settings: RecognitionSettings) -> Source:
 
 
 def _frames(data: FramesData) -> Source:
-    layout, root = LAYOUTS[data.dataset], Path(data.data_dir)
+    layout = LAYOUTS[data.dataset]
+    root = Path(data.data_dir) / layout.folder
     if not data.data_dir:
         raise KinoscopeError("where is the data set?", field="data.data_dir", remedy="data.data_dir=FOLDER")
     names = class_names(root / layout.classes)

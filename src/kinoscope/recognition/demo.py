@@ -28,7 +28,7 @@ from kinoscope.recognition.cost import part_costs
 from kinoscope.recognition.data import Clip
 from kinoscope.recognition.heads import HeadsStage
 from kinoscope.recognition.metrics import top_k
-from kinoscope.recognition.models import AdaFocus, AdaFocusV2, UniAdaFocus
+from kinoscope.recognition.models import AdaFocus, AdaFocusV2
 from kinoscope.recognition.models.windows import corners
 from kinoscope.recognition.settings import RecognitionSettings, V2Model
 from kinoscope.recognition.stages import AdaFocusStage, build, stages
@@ -94,7 +94,7 @@ class Successor(HeadsStage):
         model = V2Model(networks="small", policy="motion", classifier="statistics", **same)
         super().__init__(settings.model_copy(update={"model": model}), self.name, settings.train.heads)
 
-    def network(self) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
+    def network(self) -> nn.Module:
         model = super().network()
         for name, prefix in (("prepare_global", "global_cnn."), ("prepare_local", "local_cnn.")):
             state = load_weights(find_weights(self.folder, name)).state

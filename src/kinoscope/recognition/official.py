@@ -188,6 +188,31 @@ def load_official(model: nn.Module, file: Path) -> list[str]:
     return loaded
 
 
+def load_tsm_program(model: AdaFocusTsm, file: Path) -> list[str]:
+    """Loads a network that the TSM program has prepared (spec 11.4): the glancer with its head, or the focuser with
+    the classifier; which one follows from its names. Raises KinoscopeError where it does not fit."""
+    content = read_checkpoint(file)
+    theirs = {str(k): v for k, v in content.get("state_dict", content).items() if torch.is_tensor(v)}
+    if any(".features." in name for name in theirs):
+        names = tsm_global_names(model.global_cnn, "module.base_model.")
+        names = {ours: name.replace("base_model.classifier.", "new_fc.") for ours, name in names.items()}
+        load_named(model.global_cnn, theirs, names, (), file)
+        return ["global_cnn"]
+    shifted = {name for name, part in model.local_cnn.named_modules() if isinstance(part, ShiftedConv2d)}
+    names = {}
+    for name in model.local_cnn.state_dict():
+        layer, _, leaf = name.rpartition(".")
+        names[name] = f"module.base_model.{layer}.{'net.' if layer in shifted else ''}{leaf}"
+    head = {name: theirs.pop(f"module.new_fc.{name}", None) for name in ("weight", "bias")}
+    load_named(model.local_cnn, theirs, names, (), file)
+    if head["weight"] is None or head["weight"].shape != model.classifier.weight.shape:
+        return ["local_cnn"]
+    load_named(
+        model.classifier, {k: v for k, v in head.items() if v is not None}, {k: k for k in head}, (), file
+    )
+    return ["local_cnn", "classifier"]
+
+
 def position_names(policy: nn.Module, prefix: str = "") -> dict[str, str]:
     """Of AdaFocus V2's policy (`policy_stn`)."""
     return {name: prefix + re.sub(r"^fc\.", "fc.0.", name) for name in policy.state_dict()}

@@ -22,7 +22,7 @@ from kinoscope.recognition.augment import scale_size
 from kinoscope.recognition.cost import everything_cost, part_costs
 from kinoscope.recognition.data import VIDEOS, Clips, Entry, Source, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
-from kinoscope.recognition.models import AdaFocus, AdaFocusV2
+from kinoscope.recognition.models import AdaFocus, AdaFocusTsm, AdaFocusV2
 from kinoscope.recognition.models.classifiers import StatisticsClassifier
 from kinoscope.recognition.models.folding import with_folded_perception
 from kinoscope.recognition.models.windows import corners
@@ -43,7 +43,7 @@ def load_official(file: Path, settings: RecognitionSettings) -> Recogniser:
     """A recogniser from an official checkpoint; the class names come from the recipe's data set."""
     names = open_source(settings).classes
     model = build(settings, len(names))
-    if not isinstance(model, AdaFocus):
+    if not isinstance(model, AdaFocus | AdaFocusTsm):
         raise KinoscopeError(
             "official checkpoints are read for AdaFocus, parts 1 and 2",
             file=file,
@@ -100,6 +100,13 @@ class Recogniser:
         of the windows in that order, in pixels of the frames."""
         same = [[self.settings.model.patch_size] * 2]
         model, clip = self.fast, frames_T3SS[None]
+        if isinstance(model, AdaFocusTsm):
+            glanced, looked = clip.split([model.glancer_frames, model.focuser_frames], 1)
+            states, _ = model.glance(glanced)
+            where = model.choose(states).corners
+            each = where[:, 0].repeat_interleave(model.focuser_frames // len(where), 0)
+            logits = model(glanced, looked, where).numpy()
+            return logits, list(range(len(each))), each.tolist(), same * len(each)
         if isinstance(model, AdaFocus):
             features, choice = model.features(clip)
             assert choice is not None
@@ -146,7 +153,7 @@ class Recogniser:
         result: dict[str, Any] = {
             "input": str(file),
             "classes": [{"label": self.labels[c], "score": float(p[-1, c])} for c in ranked],
-            "frames": len(frames),
+            "frames": len(order) if isinstance(self.model, AdaFocusTsm) else len(frames),
             "windows": [
                 {"frame": f, "corner": c, "box": picture.box(c, side)}
                 for f, c, side in zip(order, where, sides, strict=True)
@@ -154,7 +161,7 @@ class Recogniser:
             "settled_at_step": int(changes[-1] + 2) if len(changes) else 1,
             "step_scores": p[:, best[-1]].tolist(),
         }
-        if isinstance(self.model, AdaFocus | AdaFocusV2):
+        if isinstance(self.model, AdaFocus | AdaFocusTsm | AdaFocusV2):
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
             result["gmacs_everything"] = everything_cost(self.model, self.settings.model.num_segments)
         return result
@@ -210,7 +217,7 @@ class Recogniser:
             "videos_per_s_without_decoding": len(labels) / network_s,
             "skipped": skipped,
         }
-        if isinstance(self.model, AdaFocus | AdaFocusV2):
+        if isinstance(self.model, AdaFocus | AdaFocusTsm | AdaFocusV2):
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
             if self.settings.conditional_exit:
                 result["exit_curve"] = self._exit_curve(

@@ -17,7 +17,9 @@ class FramesData(Settings):
     """A published data set in its official layout: split files and folders of frames."""
 
     kind: Literal["frames"] = "frames"
-    dataset: Literal["actnet", "fcvid", "minik"] = "actnet"  # whose layout and metric hold
+    dataset: Literal["actnet", "fcvid", "minik", "something-v1", "something-v2"] = (
+        "actnet"  # layout and metric
+    )
     data_dir: str = ""  # folder with the class file, the split files and `frames`
     partial_ratio: float = Field(1.0, gt=0, le=1)  # share of the test records that counts
 
@@ -64,6 +66,34 @@ class AdaFocusModel(Settings):
     )
 
 
+class TsmModel(Settings):
+    """AdaFocus, part 2: AdaFocus-TSM, one window a clip."""
+
+    kind: Literal["adafocus_tsm"] = "adafocus_tsm"
+    num_segments_glancer: int = Field(8, ge=1)  # frames that the glancer sees
+    num_segments_focuser: int = Field(12, ge=1)  # frames that the focuser sees
+    input_size: int = Field(224, ge=32)
+    patch_size: int = Field(144, ge=16)
+    shift_div: int = Field(8, ge=1)  # one channel in so many moves by a frame, each way
+    is_shift: bool = True
+    ppo_continuous: bool = True  # false: a grid of action_dim positions
+    actorcritic_with_bn: bool = True
+    action_std: float = Field(0.25, gt=0)  # of the positions drawn in training, in frame sides
+    action_dim: int = 25
+    hidden_state_dim: int = Field(1024, ge=1)
+    video_div: int = Field(1, ge=1)  # decisions a clip
+    with_glancer: bool = True
+    dropout: float = Field(0.5, ge=0, lt=1)  # before the classifier: preparation and stage 1
+    dropout_stage3: float = Field(0.0, ge=0, lt=1)  # in stage 3
+    gamma: float = Field(0.7, ge=0, le=1)
+    policy_lr: float = Field(3e-4, gt=0)
+
+    @property
+    def num_segments(self) -> int:
+        """Frames of a clip, the glancer's first."""
+        return self.num_segments_glancer + self.num_segments_focuser
+
+
 class V2Model(Settings):
     """AdaFocus V2."""
 
@@ -107,7 +137,7 @@ class UniModel(Settings):
     )  # glancer, focuser, policies, classifier
 
 
-Model = Annotated[AdaFocusModel | V2Model | UniModel, Field(discriminator="kind")]
+Model = Annotated[AdaFocusModel | TsmModel | V2Model | UniModel, Field(discriminator="kind")]
 Data = Annotated[FramesData | VideosData | MotionsData, Field(discriminator="kind")]
 
 

@@ -32,6 +32,7 @@ class Layout:
     separator: str
     task: str = "mAP"  # the headline metric
     all_labels: bool = False  # mAP counts all labels of a clip, not the first alone
+    folder: str = ""  # of the data set inside the data folder
 
 
 LAYOUTS = {
@@ -64,6 +65,7 @@ LAYOUTS = {
         "{:05d}.jpg",
         " ",
         "top1",
+        folder="something-something-v1",
     ),
     "something-v2": Layout(
         "category.txt",
@@ -73,6 +75,7 @@ LAYOUTS = {
         "{:06d}.jpg",
         " ",
         "top1",
+        folder="something-something-v2",
     ),
 }
 

@@ -10,7 +10,7 @@ What differs from the official code (specification 13):
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,9 +24,9 @@ from kinoscope.engine.schedules import Position
 from kinoscope.engine.stage import Run, Stage
 from kinoscope.engine.weights import find_weights, load_weights
 from kinoscope.errors import KinoscopeError
-from kinoscope.recognition.data import Clip, Clips, Entry, collate, open_source
+from kinoscope.recognition.data import Clip, Clips, Entry, TwoSets, collate, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
-from kinoscope.recognition.models import AdaFocus, AdaFocusV2, UniAdaFocus
+from kinoscope.recognition.models import AdaFocus, AdaFocusTsm, AdaFocusV2, UniAdaFocus
 from kinoscope.recognition.models.adafocus import frame_loss, rollout, step_loss
 from kinoscope.recognition.models.adafocus_v2 import v2_loss
 from kinoscope.recognition.models.folding import with_folded_perception
@@ -41,6 +41,7 @@ from kinoscope.recognition.settings import (
     MotionsData,
     RecognitionSettings,
     StageSettings,
+    TsmModel,
     UniModel,
     V2Model,
 )
@@ -57,8 +58,11 @@ BEFORE = {
 
 def stages(settings: RecognitionSettings) -> list[Stage]:
     """The stages of a recipe, in order."""
-    from kinoscope.recognition.heads import HeadsStage  # itself built on the stages below
+    from kinoscope.recognition.heads import HeadsStage  # both built on the stages below
+    from kinoscope.recognition.tsm_stages import tsm_stages
 
+    if isinstance(settings.model, TsmModel):
+        return tsm_stages(settings)
     if isinstance(settings.model, AdaFocusModel):
         names = list(BEFORE)[:3] if settings.model.consensus == "fc" else list(BEFORE)
     elif isinstance(settings.model, V2Model) and settings.model.classifier == "statistics":
@@ -75,14 +79,16 @@ def stages(settings: RecognitionSettings) -> list[Stage]:
     ]
 
 
-def build(settings: RecognitionSettings, classes: int) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
+def build(settings: RecognitionSettings, classes: int) -> AdaFocus | AdaFocusTsm | AdaFocusV2 | UniAdaFocus:
     """The recipe's network."""
     model = settings.model
-    apart = {"kind", "reward", "gamma", "policy_lr", "multipliers", "norm_ratio", "frames"}
+    apart = {"kind", "reward", "gamma", "policy_lr", "multipliers", "norm_ratio", "frames", "dropout_stage3"}
     values = model.model_dump(exclude=apart)
     if isinstance(model, AdaFocusModel):
         values.pop("num_segments")
         return AdaFocus(classes, **values)
+    if isinstance(model, TsmModel):
+        return AdaFocusTsm(classes, **values)
     return AdaFocusV2(classes, **values) if isinstance(model, V2Model) else UniAdaFocus(classes, **values)
 
 
@@ -104,15 +110,19 @@ def load_imagenet(network: nn.Module, file: str | None) -> None:
 def clips_of(settings: RecognitionSettings, entries: list[Entry]) -> Clips:
     """Videos as the recipe's network sees them."""
     model = settings.model
+    if isinstance(model, TsmModel):
+        sets = (model.num_segments_glancer, model.num_segments_focuser)
+        return TwoSets(entries, sets, model.input_size)
     whole = isinstance(model, V2Model) and model.frames == "whole"
     return Clips(entries, model.num_segments, model.input_size, whole)
 
 
-def load_pretrained(model: AdaFocus | AdaFocusV2 | UniAdaFocus, settings: RecognitionSettings) -> None:
+def load_pretrained(model: nn.Module, settings: RecognitionSettings) -> None:
     """Image weights: torchvision's files where the recipe names them, the packaged ones of EfficientNet-Lite0."""
-    load_imagenet(model.global_cnn, settings.global_weights)
-    load_imagenet(model.local_cnn, settings.local_weights)
-    for network in (model.global_cnn, model.local_cnn):
+    parts = (("global_cnn", settings.global_weights), ("local_cnn", settings.local_weights))
+    for name, file in parts:
+        network = model.get_submodule(name)
+        load_imagenet(network, file)
         if isinstance(network, LiteGlobalCNN | LiteLocalCNN):
             if lite0.packaged() is None:
                 print(
@@ -122,6 +132,32 @@ def load_pretrained(model: AdaFocus | AdaFocusV2 | UniAdaFocus, settings: Recogn
                 return
             state = lite0.state()
             network.features.load_state_dict({name: state[name] for name in network.features.state_dict()})
+
+
+def load_earlier(
+    model: nn.Module, stage: str, folder: Path, started: bool, parts: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Fills `model` with what the stages before `stage` have left in the run folder.
+
+    parts: stage -> beginnings of the names that it gives; others give everything. started: an official checkpoint
+    stands for what is missing. Raises KinoscopeError where neither is there.
+    """
+    for name in BEFORE[stage]:
+        try:
+            state = load_weights(find_weights(folder, name)).state
+        except KinoscopeError as error:
+            if started:
+                continue
+            raise KinoscopeError(
+                f"{stage} goes on from {name}, which is not here",
+                file=folder,
+                field="stage",
+                remedy=f"train {name} first, or name an official checkpoint with start=[FILE]",
+            ) from error
+        mine = parts.get(name, ("",))
+        model.load_state_dict(
+            {k: v for k, v in state.items() if k.startswith(mine)}, strict=name not in parts
+        )
 
 
 class RecognitionStage(Stage):
@@ -208,21 +244,8 @@ class AdaFocusStage(RecognitionStage):
 
     def _start(self, model: AdaFocus) -> None:
         loaded = [part for file in self.recipe.start for part in load_official(model, Path(file))]
-        for name in BEFORE[self.name]:
-            try:
-                state = load_weights(find_weights(self.folder, name)).state
-            except KinoscopeError as error:
-                if loaded:
-                    continue
-                raise KinoscopeError(
-                    f"{self.name} goes on from {name}, which is not here",
-                    file=self.folder,
-                    field="stage",
-                    remedy=f"train {name} first, or name an official checkpoint with start=[FILE]",
-                ) from error
-            prefix = {"prepare_global": "global_cnn.", "prepare_local": "local_cnn."}.get(name, "")
-            part = {k: v for k, v in state.items() if k.startswith(prefix)}
-            model.load_state_dict(part, strict=not prefix)
+        parts = {"prepare_global": ("global_cnn.",), "prepare_local": ("local_cnn.",)}
+        load_earlier(model, self.name, self.folder, bool(loaded), parts)
 
     def _trained(self) -> tuple[str, ...]:
         local = tuple(f"local_cnn.{part}" for part in ("conv1", "bn1", "layer", "features"))
@@ -344,7 +367,7 @@ class SingleStage(RecognitionStage):
     def build_model(self) -> nn.Module:
         return self.network()
 
-    def network(self) -> AdaFocus | AdaFocusV2 | UniAdaFocus:
+    def network(self) -> nn.Module:
         """The recipe's network with its image weights."""
         model = build(self.recipe, len(self.source.classes))
         load_pretrained(model, self.recipe)

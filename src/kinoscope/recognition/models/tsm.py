@@ -11,7 +11,7 @@ What differs from the official code:
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ class AdaFocusTsm(nn.Module):
         clips = frames_BT3SS.shape[0]
         maps, vectors = self.global_cnn(frames_BT3SS.flatten(0, 1))
         logits = self.global_cnn.head(vectors).view(clips, self.glancer_frames, -1)
-        states = maps.view(clips, self.video_div, -1, *maps.shape[-2:]).transpose(0, 1)
+        states = maps.reshape(clips, self.video_div, -1, *maps.shape[-2:]).transpose(0, 1)
         return states, logits
 
     def choose(self, states_VBDMM: Tensor, explore: bool = False) -> Choice:
@@ -112,9 +112,24 @@ class AdaFocusTsm(nn.Module):
         return local + global_BTC.mean(1) if self.with_glancer else local
 
     def forward(
-        self, glancer_BT3SS: Tensor, focuser_BT3SS: Tensor, corners_VB2: Tensor | None = None
+        self,
+        glancer_BT3SS: Tensor,
+        focuser_BT3SS: Tensor,
+        corners_VB2: Tensor | None = None,
+        prepare: Literal["global", "local"] | None = None,
     ) -> Tensor:
-        """Logits [B, C] with the given windows, or the greedily chosen ones. GlobalCNN is never trained."""
+        """Logits [B, C] with the given windows, or the greedily chosen ones. GlobalCNN is not trained there.
+
+        prepare: logits [B, T, C] of one network's whole frames, its preparation.
+        """
+        if prepare is not None:
+            whole = glancer_BT3SS if prepare == "global" else focuser_BT3SS
+            images = whole.flatten(0, 1)
+            if prepare == "global":
+                logits = self.global_cnn.head(self.dropout(self.global_cnn(images)[1]))
+            else:
+                logits = self.classifier(self.dropout(self.local_cnn(images)))
+            return logits.unflatten(0, whole.shape[:2])
         with torch.no_grad():
             states, global_logits = self.glance(glancer_BT3SS)
             if corners_VB2 is None:
