@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from kinoscope.errors import KinoscopeError
-from kinoscope.localization.evaluate import error_breakdown, evaluate_events, evaluate_files, read_truth
+from kinoscope.localization.evaluate import (
+    confusion,
+    error_breakdown,
+    evaluate_events,
+    evaluate_files,
+    read_truth,
+)
 from kinoscope.timeline import Events
 
 NAMES = ("run", "jump")
@@ -66,6 +72,19 @@ def test_errors_are_told_apart() -> None:
     )
     expected = {"right": 0, "localisation": 1, "confusion": 1, "background": 1, "missed": 3}
     assert error_breakdown(found, truth()) == expected
+
+
+def test_a_confusion_counts_every_ground_truth_once() -> None:
+    found = Events.concat(
+        [
+            Events.of("a", [[0, 10], [50, 60], [20, 30]], [1, 0, 0], [0.9, 0.8, 0.7], NAMES),
+            Events.of("b", [[20, 30]], [1], [0.5], NAMES),
+        ]
+    )
+    run, jump, nothing = confusion(found, truth()).tolist()
+    assert run == [0, 1, 0]
+    assert jump == [0, 0, 2]  # one lies beyond the best two of video a, the other is found elsewhere
+    assert nothing == [1, 1, 0]
 
 
 def test_files_of_another_project_with_a_prefix_on_one_side(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def run(tmp_path: Path) -> Path:
             "mAP": {"0.5": 0.7},
             "per_class": {"High <jump>": 0.25, "Dive": 0.75},
             "errors": {"background": 17},
+            "taken_for": {
+                "label_names": ["Run", "Dive", "(nothing)"],
+                "table": [[3, 1, 0], [0, 0, 2], [0, 0, 0]],
+            },
             "skipped": [{"video": "lost</script>", "why": "no frames"}],
             "thresholds": {"Dive": 0.4},
         },
@@ -50,7 +54,8 @@ def test_content_and_no_outside_links(run: Path) -> None:
     assert path == run / "report.html"
     page = path.read_text()
     for words in ("High &lt;jump&gt;", "Dive", "0.6123", "0.7000", "background", "17", "no frames",
-                  "lost&lt;/script&gt;", "task: localization", "Dive: 1.00–3.00 s", "thumos"):  # fmt: skip
+                  "lost&lt;/script&gt;", "task: localization", "Dive: 1.00–3.00 s", "thumos",
+                  "Run taken for Dive: 1 of 4"):  # fmt: skip
         assert words in page
     assert page.count('class="prediction"') == 8 * 60
     assert page.count('class="truth"') == 1

@@ -31,6 +31,7 @@ THRESHOLDS = {
 SUBSETS = {"thumos14": "test", "activitynet": "validation", "epic": "validation", "ego4d": "validation"}
 TOP = (1, 5)
 MOST_LABELS = 100_000  # a larger label_id is a mistake
+NOTHING = "(nothing)"  # in a confusion: a missed ground truth, or a prediction without one
 SHORT_S = 1e-3  # shorter annotations, and repetitions closer than this, do not count
 
 
@@ -65,6 +66,7 @@ def evaluate_events(
         label = [truth.name(int(k)) for k in classes]
         result["per_class"] = dict(zip(label, ap_SK.mean(axis=0).tolist(), strict=True))
         result["errors"] = error_breakdown(found, truth)
+        result["taken_for"] = {"label_names": [*label, NOTHING], "table": confusion(found, truth).tolist()}
     return result
 
 
@@ -108,6 +110,30 @@ def error_breakdown(found: Events, truth: Events, tiou: float = 0.5) -> dict[str
                 count["confusion"] += 1
             else:
                 count["localisation" if in_class >= 0.1 else "background"] += 1
+    return count
+
+
+def confusion(found: Events, truth: Events, tiou: float = 0.5) -> np.ndarray:
+    """(K + 1, K + 1) counts: rows the classes of the ground truth in rising order, columns those of the predictions.
+
+    Of every video its best predictions, as many as it has ground truths: each ground truth goes to the best of them
+    that overlaps it by `tiou`, or to the last column; those that overlap none so far are in the last row.
+    """
+    classes = np.unique(truth.label)
+    index = {int(label): k for k, label in enumerate(classes)}
+    count = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
+    by_video = dict(found.by_source())
+    for video, mine in truth.by_source():
+        rows = np.array([index[int(k)] for k in mine.label])
+        if (predictions := by_video.get(video)) is None:
+            count[:, -1] += np.bincount(rows, minlength=len(count))
+            continue
+        best = predictions[np.argsort(-predictions.score, kind="stable")[: len(mine)]]
+        iou = tiou_matrix(np.stack([best.start_s, best.end_s], 1), np.stack([mine.start_s, mine.end_s], 1))
+        columns = np.array([index.get(int(k), -1) for k in best.label])
+        first = np.where((iou >= tiou).any(axis=0), columns[(iou >= tiou).argmax(axis=0)], -1)
+        np.add.at(count, (rows, first), 1)
+        count[-1] += np.bincount(columns[~(iou >= tiou).any(axis=1)] % len(count), minlength=len(count))
     return count
 
 

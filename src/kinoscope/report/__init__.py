@@ -181,12 +181,14 @@ def _evaluation(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
         bars += f'<text x="190" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
         bars += f'<rect class="bar" x="200" y="{y + 3}" width="{length:.1f}" height="16"/>'
         bars += f'<text x="{206 + length:.1f}" y="{y + 15}">{_number(ap)}</text>'
+    taken = evaluation.get("taken_for") or {"table": [], "label_names": []}
     errors = [(kind, f"{count:g}") for kind, count in evaluation.get("errors", {}).items()]
     limits = [(name, _number(value)) for name, value in (evaluation.get("thresholds") or {}).items()]
     return [
         ("Metrics", metrics),
         ("Average precision per class", _svg(len(known) * 22, bars) if bars else ""),
         ("Errors", _table(("kind", "count"), errors) if errors else ""),
+        ("Confusion", clips.confusion(taken["table"], taken["label_names"])),
         ("Thresholds per class", _table(("class", "threshold"), limits) if limits else ""),
     ]
 
