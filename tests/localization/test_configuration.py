@@ -67,3 +67,21 @@ def test_a_published_recipe_is_what_its_official_file_says() -> None:
 def test_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KinoscopeError, match="no configuration of ActionFormer"):
         convert(tmp_path, "a: 1\n")
+
+
+def test_every_nested_key_of_the_fork_has_its_place(tmp_path: Path) -> None:
+    nested = "{arch: [2, 2, 5], mha_win_size: [-1, 9, 9, 9, 9, 9], n_embd: 256, max_len: 64, n_in: 3, n_hidden: 1536}"
+    own = OWN_DATA.replace("n_mha_win_size: 9,", "").replace("model: {", f"model: {{backbone: {nested}, ")
+    settings, unknown = convert(tmp_path, own)
+    backbone = settings.model.backbone
+    assert (backbone.embd_dim, backbone.n_hidden, backbone.n_mha_win_size[0]) == (256, 1536, -1)
+    assert (settings.data.max_seq_len, settings.data.input_dim) != (64, 3)  # `dataset` comes first
+    assert not [key for key in unknown if "backbone" in key]
+
+
+def test_a_configuration_of_tridet(tmp_path: Path) -> None:
+    own = "model: {num_bins: 12, k: 1.5, sgp_mlp_dim: 768, n_sgp_win_size: 3, iou_weight_power: 0.2, "
+    settings, _ = convert(tmp_path, OWN_DATA.replace("n_mha_win_size: 9,", "").replace("model: {", own))
+    assert (settings.model.kind, settings.model.backbone.kind) == ("tridet", "sgp")
+    assert (settings.model.head.reg_max, settings.model.backbone.n_sgp_win_size) == (12, 3)
+    assert (settings.train.cls_loss_type, settings.train.iou_weight_power) == ("iou_focal", 0.2)

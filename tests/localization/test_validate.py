@@ -66,3 +66,12 @@ def test_rotary_beside_absolute_positions_is_unlikely() -> None:
     cfg = changed("model.backbone_type", "convTransformerv2")
     cfg["model"]["backbone"] = {"use_rope": True, "use_rel_pe": True}
     assert len(inspect_config(cfg).warnings) == 2
+
+
+def test_the_nested_form_says_levels_too() -> None:
+    cfg = changed("model.backbone", {"arch": [2, 2, 5]})
+    del cfg["model"]["backbone_arch"]
+    validate_config(cfg)
+    cfg["model"]["backbone"] = {"arch": [2, 2, 2]}
+    with pytest.raises(ConfigurationError, match="backbone_arch"):
+        validate_config(cfg)

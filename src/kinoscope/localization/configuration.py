@@ -35,6 +35,12 @@ RENAMED = {
     "model.max_buffer_len_factor": "model.max_buffer_len_factor",
     "model.fpn_type": "model.neck.kind",
     "model.reg_max": "model.head.reg_max",
+    "model.backbone.n_embd": "model.backbone.embd_dim",  # the fork's README
+    "model.backbone.mha_win_size": "model.backbone.n_mha_win_size",
+    "model.num_bins": "model.head.reg_max",  # TriDet
+    "model.k": "model.backbone.sgp_k",
+    "model.sgp_mlp_dim": "model.backbone.n_hidden",
+    "model.iou_weight_power": "train.iou_weight_power",
     "model.dfl_weight": "train.dfl_weight",
     "train_cfg.clip_grad_l2norm": "train.clip_norm",
     "train_cfg.cls_prior_prob": "model.head.cls_prior_prob",
@@ -46,6 +52,16 @@ RENAMED = {
     "opt.momentum": "train.optimizer.momentum",
     "opt.epochs": "train.epochs",
     "opt.early_stop_epochs": "train.stop_after_epochs",
+}
+REPEATED = {  # said again by the fork's README; `dataset` comes first
+    "model.backbone.max_len": "data.max_seq_len",
+    "model.backbone.n_in": "data.input_dim",
+}
+TRIDET: dict[str, Any] = {  # what its code does without being told
+    "model.kind": "tridet",
+    "model.backbone.kind": "sgp",
+    "train.cls_loss_type": "iou_focal",
+    "train.reg_loss_type": "giou",
 }
 SECTIONS = {  # other keys keep their name and go to the first section that knows them
     "dataset": ("data",),
@@ -72,9 +88,16 @@ def convert_configuration(path: Path) -> tuple[str, list[str]]:
     recipe: dict[str, Any] = {"task": "localization", "description": f"converted from {path.name}"}
     recipe["data"] = {"kind": "features"}
     unknown = []
-    for key, value in _flat(values):
+    leaves = _flat(values)
+    for key, value in (TRIDET if "num_bins" in values.get("model", {}) else {}).items():
+        _set(recipe, key, value)
+    for key, value in leaves:
         if not _place(recipe, key, value):
             unknown.append(key)
+    for key, value in leaves:
+        section, _, leaf = REPEATED.get(key, "").rpartition(".")
+        if section and leaf not in recipe[section]:
+            recipe[section][leaf] = value
     _schedule(recipe, values.get("opt", {}))
     validate(LocalizationSettings, recipe, path)
     return yaml.safe_dump(recipe, sort_keys=False), unknown
@@ -104,6 +127,8 @@ def _place(recipe: dict[str, Any], key: str, value: Any) -> bool:
         _set(recipe, "model.backbone.kind", BACKBONES.get(value, value))
     elif key == "opt.type":
         _set(recipe, "train.optimizer.kind", str(value).lower())
+    elif key in REPEATED:
+        return True
     elif key in RENAMED:
         _set(recipe, RENAMED[key], value)
     elif key not in SCHEDULE and value is not None:

@@ -50,8 +50,12 @@ class Findings:
 
 
 def validate_config(cfg: Section, strict: bool = True) -> None:
-    """Logs the warnings of a configuration; ConfigurationError with the list of its errors."""
-    found = inspect_config(cfg)
+    """Logs the warnings of a configuration; ConfigurationError with the list of its errors.
+
+    Levels and windows may stand in the nested form that the fork's README gives: `model.backbone.arch` and
+    `model.backbone.mha_win_size`, which the official code does not read.
+    """
+    found = inspect_config(_with_nested(cfg))
     if found.errors:
         raise ConfigurationError(found.errors)
     for sentence in found.warnings:
@@ -77,6 +81,14 @@ def inspect_config(cfg: Section) -> Findings:
     _training(cfg.get("train_cfg", {}), found)
     _inference(cfg.get("test_cfg", {}), found)
     return found
+
+
+def _with_nested(cfg: Section) -> Section:
+    """The same with flat keys for what is said in the nested form alone."""
+    model = cfg.get("model", {})
+    nested, flat = model.get("backbone", {}), {"arch": "backbone_arch", "mha_win_size": "n_mha_win_size"}
+    missing = {flat[key]: nested[key] for key in flat if key in nested and flat[key] not in model}
+    return {**cfg, "model": {**model, **missing}} if missing else cfg
 
 
 def _levels(model: Section, found: Findings) -> None:
