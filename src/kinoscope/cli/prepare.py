@@ -8,15 +8,20 @@ from typing import Any
 
 HELP = "turn an official raw download into the layout that the recipes read"
 DATASETS = {
+    "activitynet": "recognition",
     "ego4d": "localization",
+    "fcvid": "recognition",
     "finegym": "representation",
     "kinetics400": "representation",
+    "mini-kinetics": "recognition",
     "ntu60": "skeleton",
     "ntu120": "skeleton",
     "penn-action": "representation",
     "pku-mmd-1": "skeleton",
     "pku-mmd-2": "skeleton",
     "pouring": "representation",
+    "something-v1": "recognition",
+    "something-v2": "recognition",
 }
 
 

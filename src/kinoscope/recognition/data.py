@@ -24,7 +24,7 @@ from kinoscope.recognition import sampling
 from kinoscope.recognition.augment import draws_from, to_clip, train_clip, val_clip, whole_clip
 from kinoscope.recognition.figures import Scene, close_ups, scenes
 from kinoscope.recognition.settings import FramesData, MotionsData, RecognitionSettings, VideosData
-from kinoscope.recognition.splits import LAYOUTS, class_names, read_split
+from kinoscope.recognition.splits import LAYOUTS, Layout, Record, class_names, read_split
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
@@ -201,15 +201,22 @@ def _frames(data: FramesData) -> Source:
     if not data.data_dir:
         raise KinoscopeError("where is the data set?", field="data.data_dir", remedy="data.data_dir=FOLDER")
     names = class_names(root / layout.classes)
+    videos = {p.stem: p for p in root.glob("videos/*") if p.suffix.lower() in VIDEOS}
     train, test = (
-        [
-            Entry(root / layout.frames / r.name, r.labels, r.frames, layout.image)
-            for r in read_split(root / file, layout.separator, len(names))
-        ]
+        [_record(r, root, layout, videos) for r in read_split(root / file, layout.separator, len(names))]
         for file in (layout.train, layout.test)
     )
     count = int(len(test) * data.partial_ratio)
     return Source(names, train, test[:count], layout.all_labels, layout.task)
+
+
+def _record(record: Record, root: Path, layout: Layout, videos: dict[str, Path]) -> Entry:
+    """A record's frames, or its video in `videos` where there are none; the frames of a video are counted anew."""
+    folder = root / layout.frames / record.name
+    video = videos.get(record.name) or videos.get(Path(record.name).stem)
+    if video is not None and not folder.is_dir():
+        return Entry(video, record.labels)
+    return Entry(folder, record.labels, record.frames, layout.image)
 
 
 def _motions(data: MotionsData) -> Source:
