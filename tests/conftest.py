@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("kinoscope", deadline=None)  # speed lives in benchmarks/: no test is timed
+settings.load_profile("kinoscope")
 
 VECTORS = Path(__file__).parent / "vectors"
 
