@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> Any:
         quiet=options.quiet,
         official=options.resume_official,
     )
+    _part_from_the_others()
     print(f"run folder: {folder}", file=sys.stderr)
     if not options.json:
         for name, value in final.items():
@@ -77,3 +78,12 @@ def _submitted(options: argparse.Namespace, folder: Path) -> Any:
     job = submit([options.recipe, *options.overrides, *more], folder, options.slurm)
     print(f"job {job.job_id}, run folder: {folder}, its output: {job.paths.stderr}", file=sys.stderr)
     return {"run": str(folder), "job": job.job_id}
+
+
+def _part_from_the_others() -> None:
+    """Closes the connections to the other processes of a finished run; none goes while another still talks to it."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
