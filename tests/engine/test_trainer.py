@@ -171,11 +171,12 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_stops(number: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(folder, "pause_s=0.15", "checkpoint_every=1000")
     wait_for_steps(folder, 2, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     process.wait(60)
     assert checkpoint.newest(folder / "checkpoints" / "toy") is not None
     assert start(folder, "checkpoint_every=1000", "--resume").wait() == 0
