@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinoscope.recognition.models.classifiers import StatisticsClassifier
+from kinoscope.recognition.models.policy import MotionPolicy
 from kinoscope.recognition.models.tsm import AdaFocusTsm
 
 
@@ -77,6 +78,15 @@ def part_costs(model: nn.Module, frames: int = 16) -> dict[str, float]:
     }
     out = {name: float(value) / 1e9 for name, value in parts.items()}
     return out | {"total": sum(out.values()) * frames}
+
+
+def step_costs(model: nn.Module, parts: dict[str, float], frames: int) -> list[float]:
+    """G multiply-accumulates of leaving after 1, 2, ... frames. A policy of movement glances at all frames first."""
+    each = {name: value for name, value in parts.items() if name != "total"}
+    first = 0.0
+    if isinstance(getattr(model, "policy", None), MotionPolicy):
+        first = frames * (each.pop("global") + each.pop("policy"))
+    return [first + (k + 1) * sum(each.values()) for k in range(frames)]
 
 
 def _tsm_costs(model: AdaFocusTsm) -> dict[str, float]:

@@ -26,6 +26,7 @@ from kinoscope.recognition.figures import Scene, close_ups, scenes
 from kinoscope.recognition.settings import FramesData, MotionsData, RecognitionSettings, VideosData
 from kinoscope.recognition.splits import LAYOUTS, Layout, Record, class_names, read_split
 
+OWN_IMAGE = "image_{:05d}.jpg"  # frames of own split files, as in the published layouts
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
 
@@ -257,32 +258,56 @@ def _videos(data: VideosData) -> Source:
         raise KinoscopeError("where are the videos?", field="data.train", remedy="data.train=FOLDER or CSV")
     train = list_videos(Path(data.train))
     test = list_videos(Path(data.test)) if data.test else []
-    names = sorted({label for _, label in train})
+    names = sorted({video.label for video in train})
     index = {name: i for i, name in enumerate(names)}
-    if unknown := sorted({label for _, label in test} - set(names)):
+    if unknown := sorted({video.label for video in test} - set(names)):
         raise KinoscopeError(
             "a class of the test videos has no training video", field="data.test", value=unknown[0]
         )
-    return Source(
-        names,
-        [Entry(p, (index[c],)) for p, c in train],
-        [Entry(p, (index[c],)) for p, c in test],
-        metric="top1",
-    )
+    training, testing = ([v.entry(index[v.label]) for v in part] for part in (train, test))
+    return Source(names, training, testing, metric="top1")
 
 
-def list_videos(where: Path) -> list[tuple[Path, str]]:
-    """(file, class) of a folder with a folder for every class, or of a CSV file `path,class`."""
+@dataclass(frozen=True)
+class Named:
+    """A line of a list: a video, or a folder with its number of frames, and the class."""
+
+    path: Path
+    label: str
+    frames: int = 0
+
+    def entry(self, number: int) -> Entry:
+        if self.frames and self.path.suffix.lower() not in VIDEOS:
+            return Entry(self.path, (number,), self.frames, OWN_IMAGE)
+        return Entry(self.path, (number,))
+
+
+def list_videos(where: Path) -> list[Named]:
+    """Videos of a folder with a folder for every class, or of a CSV file `path,class` or `name,frames,class`.
+
+    The latter's names are folders of `image_00001.jpg` and so on, relative to the file.
+    """
     if where.is_dir():
-        found = [(p, p.parent.name) for p in sorted(where.glob("*/*")) if p.suffix.lower() in VIDEOS]
+        found = [Named(p, p.parent.name) for p in sorted(where.glob("*/*")) if p.suffix.lower() in VIDEOS]
     elif where.is_file():
         with where.open(newline="", encoding="utf-8") as lines:
             rows = [row for row in csv.reader(lines) if row]
-        if bad := [row for row in rows if len(row) != 2]:
-            raise KinoscopeError("a line is not `path,class`", file=where, value=",".join(bad[0]))
-        found = [(where.parent / path, label) for path, label in rows if (path, label) != ("path", "class")]
+        if rows and rows[0] in (["path", "class"], ["name", "frames", "class"]):
+            rows = rows[1:]
+        found = [_named(row, where) for row in rows]
     else:
         raise KinoscopeError("there is no such folder or CSV file", file=where, field="data")
     if not found:
         raise KinoscopeError("there is no video here", file=where, remedy="one folder a class, videos inside")
     return found
+
+
+def _named(row: list[str], where: Path) -> Named:
+    line = ",".join(row)
+    if len(row) == 2:
+        return Named(where.parent / row[0], row[1])
+    if len(row) != 3:
+        raise KinoscopeError("a line is not `path,class` or `name,frames,class`", file=where, value=line)
+    if not row[1].strip().isdigit() or not int(row[1]):
+        raise KinoscopeError("the number of frames is none", file=where, field="frames", value=line)
+    return Named(where.parent / row[0], row[2], int(row[1]))

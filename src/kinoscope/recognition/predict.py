@@ -19,7 +19,7 @@ from kinoscope.errors import KinoscopeError
 from kinoscope.media.video import probe
 from kinoscope.recognition import exits
 from kinoscope.recognition.augment import scale_size
-from kinoscope.recognition.cost import everything_cost, part_costs
+from kinoscope.recognition.cost import everything_cost, part_costs, step_costs
 from kinoscope.recognition.data import VIDEOS, Clips, Entry, Source, open_source
 from kinoscope.recognition.metrics import mean_average_precision, top_k
 from kinoscope.recognition.models import AdaFocus, AdaFocusTsm, AdaFocusV2
@@ -167,18 +167,17 @@ class Recogniser:
         return result
 
     def _exit_curve(
-        self, source: Source, steps: np.ndarray, truth: np.ndarray, counted: np.ndarray, total: float
+        self, source: Source, steps: np.ndarray, truth: np.ndarray, counted: np.ndarray, costs: list[float]
     ) -> list[dict[str, Any]]:
         """Accuracy against cost, the thresholds fitted to the training videos that can be read."""
         train, clips = [], self.clips(source.train)
         for index in range(len(clips)):
             with contextlib.suppress(KinoscopeError):  # training has listed them
                 train.append(self.steps(clips.exact(index).frames)[0])
-        count = steps.shape[1]
         return exits.curve(
             torch.from_numpy(np.stack(train)),
             torch.from_numpy(steps),
-            [total * (k + 1) / count for k in range(count)],
+            costs,
             lambda out: {
                 "top1": top_k(out.numpy(), truth[:, 0], 1),
                 "mAP": mean_average_precision(out.numpy(), counted),
@@ -220,9 +219,8 @@ class Recogniser:
         if isinstance(self.model, AdaFocus | AdaFocusTsm | AdaFocusV2):
             result["gmacs"] = part_costs(self.model, self.settings.model.num_segments)
             if self.settings.conditional_exit:
-                result["exit_curve"] = self._exit_curve(
-                    source, steps, truth, counted, result["gmacs"]["total"]
-                )
+                costs = step_costs(self.model, result["gmacs"], steps.shape[1])
+                result["exit_curve"] = self._exit_curve(source, steps, truth, counted, costs)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "evaluation.json", result)
         np.savez_compressed(folder / "predictions.npz", logits=steps, labels=truth)
