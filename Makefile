@@ -7,11 +7,13 @@ READY := .venv/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kinoscope needs Python 3.11 or newer: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,export]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,export,offline]'
+	@$(BIN)/python -m pip install --quiet --no-deps 'mediapipe==0.10.14; python_version < "3.13"' || \
+		echo 'mediapipe 0.10.14 has no wheel for this system: `kinoscope pose` is left out'
 	touch $(READY)
 
 demo: setup

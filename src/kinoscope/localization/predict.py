@@ -203,8 +203,6 @@ class LocalizationModel:
             fps = {video: rate for video, (rate, _) in self.rates.items()}
             frames = {video: count for video, (_, count) in self.rates.items()}
             return json.dumps(write_spotting(events, fps, frames)) + "\n"
-        if kind == "vtt":
-            return webvtt(events)
         raise KinoscopeError("events are not written in that format", field="--format", value=kind)
 
     def to_json(self, parts: Sequence[Events]) -> dict[str, Any]:
@@ -221,20 +219,6 @@ def submission(events: Events) -> dict[str, Any]:
         for video, mine in events.by_source()
     }
     return {"version": "VERSION 1.3", "results": table, "external_data": {"used": False, "details": ""}}
-
-
-def webvtt(events: Events) -> str:
-    """Subtitles: one cue an event, in order of time."""
-
-    def clock(seconds: float) -> str:
-        minutes, rest = divmod(seconds, 60)
-        return f"{int(minutes // 60):02d}:{int(minutes % 60):02d}:{rest:06.3f}"
-
-    cues = [
-        f"{clock(events.start_s[k])} --> {clock(events.end_s[k])}\n{events.name(int(events.label[k]))}\n"
-        for k in np.argsort(events.start_s, kind="stable")
-    ]
-    return "WEBVTT\n\n" + "\n".join(cues)
 
 
 def load(weights: Weights, settings: LocalizationSettings) -> LocalizationModel:
